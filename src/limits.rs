@@ -1,0 +1,28 @@
+//! Every cap in one place, each with its reason. Reaching one is an error that names it, never a panic.
+
+/// Largest `.pyc` that is read, in bytes: marshal's own sizes are `i32 ≥ 0` (CPython `Python/marshal.c`, `SIZE32_MAX`),
+/// so no single object can be longer, and offsets into the file fit the tape's `u32`.
+pub const MAX_PYC_BYTES: u64 = 0x7fff_ffff;
+
+/// Nested `r_object` calls CPython allows, leaves included (`MAX_MARSHAL_STACK_DEPTH` in `Python/marshal.c`, all but Windows).
+pub const MAX_DEPTH: usize = 2000;
+
+/// Most objects that can carry a reference number (`Python/marshal.c`: indices are read as non-negative `i32`, and
+/// `w_ref` stops at `0x7ffffffe`).
+pub const MAX_REFS: u32 = 0x7fff_fffe;
+
+/// Largest `.pye` that is opened, in bytes: half the smallest user address space in use (47 bits), and far above any
+/// package; a larger claim is a lie.
+pub const MAX_PYE_BYTES: u64 = 1 << 46;
+
+/// Most modules in one package: record numbers are stored as `u32` plus one.
+pub const MAX_MODULES: u64 = 0xffff_fffe;
+
+/// Most bytes of names (dotted names and paths) in one package: they are addressed by `u32`.
+pub const MAX_NAMES_BYTES: u64 = u32::MAX as u64;
+
+/// Longest relative path of a module, in bytes: Linux's `PATH_MAX`.
+pub const MAX_PATH_BYTES: usize = 4096;
+
+/// Largest `--min-blob`: above it nothing would be split any more.
+pub const MAX_MIN_BLOB: u32 = 1 << 30;

@@ -1,0 +1,81 @@
+//! Files mapped into memory, read-only. One of the two modules that use `unsafe` (see DESIGN.md): mapping a file is unsafe because
+//! another process could change it underneath.
+
+use std::fs::File;
+use std::ops::{Deref, Range};
+use std::path::Path;
+
+use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
+
+use crate::error::{Error, Result};
+
+/// Bytes of a page on every platform pye writes for: offsets of mapped ranges are multiples of it. aarch64 kernels with
+/// larger pages map such a file all the same, for `mmap` of the whole file starts at 0.
+pub const PAGE: u64 = 4096;
+
+/// A file, or a range of it, mapped read-only and shared.
+#[derive(Debug)]
+pub struct Map(Mmap);
+
+#[allow(unsafe_code)]
+impl Map {
+    /// Maps the whole of the file at `path`, of at most `cap` bytes.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is not a regular file, is larger than `cap` or cannot be mapped.
+    pub fn open(path: &Path, cap: u64) -> Result<Map> {
+        let file = File::open(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
+        let meta = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?;
+        if !meta.is_file() {
+            return Err(Error::malformed("a regular file", "something else").in_file(path));
+        }
+        if meta.len() > cap {
+            return Err(Error::limit("bytes", cap, meta.len()).in_file(path));
+        }
+        Self::range(&file, 0, meta.len()).map_err(|e| e.in_file(path))
+    }
+
+    /// Maps `len` bytes of `file` from `offset` on.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn range(file: &File, offset: u64, len: u64) -> Result<Map> {
+        let len = usize::try_from(len).map_err(|_| Error::limit("bytes", usize::MAX as u64, len))?;
+        // SAFETY: `Mmap` hands out `&[u8]`, which must not change while borrowed. The mapping is private to readers of
+        // this crate and never written through. pye itself replaces files by rename and never truncates or rewrites one in
+        // place (`fsys::write_atomic` and the linker's temporary file are the only writers), so the inode mapped here keeps
+        // its bytes. Another program that writes in place can break this, as it can break a mapped shared library; nothing
+        // read from the map is trusted: every offset and length is checked where it is used, so torn bytes give an error or
+        // wrong data, which the CRCs of `verify` catch, never an access outside the map. Truncation in place gives SIGBUS.
+        let map = unsafe { MmapOptions::new().offset(offset).len(len).map(file) };
+        map.map(Map).map_err(|e| Error::io("cannot map", e))
+    }
+
+    /// Tells the kernel that `range` will be read soon.
+    pub fn will_need(&self, range: Range<usize>) {
+        // Advice only: a kernel that refuses costs speed, not correctness.
+        let _ = self.0.advise_range(Advice::WillNeed, range.start, range.len());
+    }
+
+    /// Gives back the pages that lie wholly inside `range`; reading them again brings them back from the file.
+    pub fn drop_pages(&self, range: Range<usize>) {
+        let page = PAGE as usize;
+        let (start, end) = (range.start.next_multiple_of(page), range.end / page * page);
+        if start >= end || end > self.0.len() {
+            return;
+        }
+        // SAFETY: MADV_DONTNEED on a read-only file mapping drops page table entries; the next access reads the same bytes
+        // of the file again, so every `&[u8]` into the range keeps its value (for a file not changed in place, see `range`).
+        // The range is page-aligned and checked to lie inside the map. It never reaches anonymous memory, where the same
+        // advice would lose data: a `Map` is made only by `range` above, from a file.
+        let _ = unsafe { self.0.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
+    }
+}
+
+impl Deref for Map {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}

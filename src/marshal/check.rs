@@ -1,0 +1,1 @@
+//! What CPython would refuse beyond the grammar.
