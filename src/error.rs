@@ -58,12 +58,13 @@ struct Inner {
     kind: ErrorKind,
     offset: Option<u64>,
     section: Option<&'static str>,
+    module: Option<String>,
     path: Option<PathBuf>,
 }
 
 impl Error {
     fn new(kind: ErrorKind) -> Self {
-        Self(Box::new(Inner { kind, offset: None, section: None, path: None }))
+        Self(Box::new(Inner { kind, offset: None, section: None, module: None, path: None }))
     }
 
     /// The operating system refused while `doing` something.
@@ -115,6 +116,13 @@ impl Error {
         self
     }
 
+    /// Names the module of a package it is about, by its path.
+    #[must_use]
+    pub fn in_module(mut self, path: &[u8]) -> Self {
+        self.0.module = Some(String::from_utf8_lossy(path).into_owned());
+        self
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
@@ -156,6 +164,9 @@ impl fmt::Display for Error {
         let inner = &*self.0;
         if let Some(path) = &inner.path {
             write!(f, "{}: ", path.display())?;
+        }
+        if let Some(module) = &inner.module {
+            write!(f, "module {module}: ")?;
         }
         match (inner.offset, inner.section) {
             (Some(offset), Some(section)) => write!(f, "at byte {offset} of {section}: ")?,

@@ -8,6 +8,15 @@ pub mod limits;
 
 pub mod bytes;
 
+pub mod blob;
+
 pub mod marshal;
 
+pub mod holes;
+pub mod merge;
+pub mod split;
+
 pub mod map;
+
+pub mod elf;
+pub mod pye;

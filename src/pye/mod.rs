@@ -1,0 +1,285 @@
+//! The `.pye` format: sections, the header, the module records, the index. Reader and writer are [`read`] and [`write`];
+//! the normative text is `format-spec/`.
+
+pub mod read;
+pub mod write;
+
+use crate::blob::Store;
+use crate::bytes::{Cursor, Sink as _};
+use crate::error::{Error, Result};
+
+/// Format version written: readers refuse another major version and accept any minor one.
+pub const MAJOR: u16 = 1;
+/// See [`MAJOR`].
+pub const MINOR: u16 = 0;
+
+/// First bytes of the header section. A byte above 0x7f, CR LF, ^Z and LF: a transfer as text is noticed.
+pub const MAGIC: [u8; 8] = *b"\x89pye\r\n\x1a\n";
+
+/// The file holds a package: records have paths relative to its root, and there is an index. Otherwise it holds one module.
+pub const FLAG_PACKAGE: u32 = 1;
+
+/// The sections in file order. Payload sections bear the numbers of [`Store`] plus [`Part::Str1`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Part {
+    /// [`Header`].
+    Header = 0,
+    /// [`Record`]s, sorted by name, version, optimisation and path.
+    Modules = 1,
+    /// Hash table from dotted name, version and optimisation to record.
+    Index = 2,
+    /// Names and paths, each followed by NUL.
+    Names = 3,
+    /// Control streams, one after the other.
+    Control = 4,
+    /// Tables of holes, one after the other.
+    Holes = 5,
+    /// Payload: text, one byte a character.
+    Str1 = 6,
+    /// Payload: text, two bytes a character.
+    Str2 = 7,
+    /// Payload: text, four bytes a character.
+    Str4 = 8,
+    /// Payload: bytes.
+    Bytes = 9,
+}
+
+/// Number of sections.
+pub const PARTS: usize = 10;
+
+/// Their names, by [`Part`].
+pub const NAMES: [&str; PARTS] = [
+    ".pye.header",
+    ".pye.modules",
+    ".pye.index",
+    ".pye.names",
+    ".pye.control",
+    ".pye.holes",
+    Store::Str1.section(),
+    Store::Str2.section(),
+    Store::Str4.section(),
+    Store::Bytes.section(),
+];
+
+/// The section of a payload.
+pub const fn payload(store: Store) -> usize {
+    Part::Str1 as usize + store as usize
+}
+
+/// The contents of the header section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Bytes 8–11: format version.
+    pub version: (u16, u16),
+    /// Bytes 12–15: [`FLAG_PACKAGE`]; every other bit is reserved and zero.
+    pub flags: u32,
+    /// Bytes 16–19: the threshold the files were split with.
+    pub min_blob: u32,
+    /// Bytes 20–23: records.
+    pub modules: u32,
+    /// Bytes 24–31: bytes of all `.pyc` files held.
+    pub pyc_bytes: u64,
+    /// Bytes 32–175: size (u64), CRC32 (u32) and four zero bytes for each section after the header's own.
+    pub sections: [(u64, u32); PARTS - 1],
+}
+
+impl Header {
+    /// Bytes of the section: the fields, their CRC32, four zero bytes.
+    pub const LEN: usize = 32 + 16 * (PARTS - 1) + 8;
+
+    /// Appends the section's bytes.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&self.version.0.to_le_bytes());
+        out.extend_from_slice(&self.version.1.to_le_bytes());
+        for word in [self.flags, self.min_blob, self.modules] {
+            out.put_u32(word);
+        }
+        out.put_u64(self.pyc_bytes);
+        for (size, crc) in self.sections {
+            out.put_u64(size);
+            out.put_u32(crc);
+            out.put_u32(0);
+        }
+        let crc = crc32fast::hash(&out[start..]);
+        out.put_u32(crc);
+        out.put_u32(0);
+    }
+
+    /// Reads the section.
+    ///
+    /// # Errors
+    /// Wrong size, magic, CRC or reserved bits; another major version. Offsets count from the section's start.
+    pub fn parse(bytes: &[u8]) -> Result<Header> {
+        if bytes.len() != Self::LEN {
+            return Err(Error::malformed(format!("{} bytes", Self::LEN), bytes.len().to_string()));
+        }
+        let mut cursor = Cursor::new(bytes);
+        let magic = cursor.take(8)?;
+        if magic != MAGIC {
+            return Err(Error::malformed("the magic of a .pye file", format!("{magic:02x?}")).at(0u64));
+        }
+        let version = (cursor.u16()?, cursor.u16()?);
+        if version.0 != MAJOR {
+            return Err(Error::unsupported(
+                format!("format version {MAJOR}.x"),
+                format!("{}.{}", version.0, version.1),
+                "convert the .pyc files again with this pye, or use the pye that wrote it",
+            )
+            .at(8u64));
+        }
+        let (fields, sum) = bytes.split_at(Self::LEN - 8);
+        let (crc, actual) = (Cursor::new(sum).u32()?, crc32fast::hash(fields));
+        if crc != actual || sum[4..] != [0; 4] {
+            return Err(Error::malformed(
+                format!("CRC32 {crc:08x} and zeros"),
+                format!("{actual:08x}, {:02x?}", &sum[4..]),
+            )
+            .at(fields.len()));
+        }
+        let flags = cursor.u32()?;
+        if flags & !FLAG_PACKAGE != 0 {
+            return Err(Error::malformed("no reserved flags", format!("{flags:#x}")).at(12u64));
+        }
+        let (min_blob, modules, pyc_bytes) = (cursor.u32()?, cursor.u32()?, cursor.u64()?);
+        let mut sections = [(0, 0); PARTS - 1];
+        for section in &mut sections {
+            let at = cursor.position();
+            *section = (cursor.u64()?, cursor.u32()?);
+            if cursor.u32()? != 0 {
+                return Err(Error::malformed("four zero bytes after a CRC", "others").at(at + 12));
+            }
+        }
+        Ok(Header { version, flags, min_blob, modules, pyc_bytes, sections })
+    }
+
+    /// Whether the file holds a package.
+    pub fn is_package(&self) -> bool {
+        self.flags & FLAG_PACKAGE != 0
+    }
+}
+
+/// What a record stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum ModuleKind {
+    /// A file whose structure could not be parsed, kept byte for byte. Not in the index.
+    Raw = 0,
+    /// A module.
+    Module = 1,
+    /// A package: its `__init__`.
+    Package = 2,
+    /// A directory that holds modules but no `__init__`. No file stands behind it.
+    Namespace = 3,
+}
+
+/// Optimisation level of a file whose name says something other than `opt-1` or `opt-2`. Not in the index.
+pub const OPTIMIZATION_OTHER: u8 = 255;
+
+/// One module: 64 bytes in the section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Bytes 0–3: offset of the dotted name in the names; the empty name when there is none.
+    pub name: u32,
+    /// Bytes 4–7: offset of the path, relative to the package's root; of a file of one module, its file name.
+    pub path: u32,
+    /// Bytes 8–15: offset of its control stream in the section.
+    pub control: u64,
+    /// Bytes 16–23: offset of its table of holes in the section.
+    pub holes: u64,
+    /// Bytes 24–27: bytes of the control stream.
+    pub control_len: u32,
+    /// Bytes 28–31: bytes of the table of holes.
+    pub holes_len: u32,
+    /// Bytes 32–35: holes.
+    pub hole_count: u32,
+    /// Bytes 36–39: CRC32 of the `.pyc`.
+    pub pyc_crc: u32,
+    /// Bytes 40–43: bytes of the `.pyc`.
+    pub pyc_len: u32,
+    /// Bytes 44–47: its PEP 552 flags.
+    pub flags: u32,
+    /// Bytes 48–51: its magic number.
+    pub magic: [u8; 4],
+    /// Byte 52: [`ModuleKind`].
+    pub kind: ModuleKind,
+    /// Byte 53: 0, 1, 2 or [`OPTIMIZATION_OTHER`].
+    pub optimization: u8,
+    /// Bytes 54, 55: version of Python whose layout it has; 0.0 for a raw file.
+    pub python: (u8, u8),
+    /// Bytes 56–63: source mtime and size, or source hash, as in the `.pyc`.
+    pub word: [u8; 8],
+}
+
+impl Record {
+    /// Bytes of a record.
+    pub const LEN: usize = 64;
+
+    /// Appends the record's bytes.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.put_u32(self.name);
+        out.put_u32(self.path);
+        out.put_u64(self.control);
+        out.put_u64(self.holes);
+        for word in [self.control_len, self.holes_len, self.hole_count, self.pyc_crc, self.pyc_len, self.flags] {
+            out.put_u32(word);
+        }
+        out.extend_from_slice(&self.magic);
+        out.extend_from_slice(&[self.kind as u8, self.optimization, self.python.0, self.python.1]);
+        out.extend_from_slice(&self.word);
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// Too few bytes or an unknown kind; the offset counts from the record's start.
+    pub fn parse(bytes: &[u8]) -> Result<Record> {
+        let mut cursor = Cursor::new(bytes);
+        let (name, path) = (cursor.u32()?, cursor.u32()?);
+        let (control, holes) = (cursor.u64()?, cursor.u64()?);
+        let (control_len, holes_len) = (cursor.u32()?, cursor.u32()?);
+        let (hole_count, pyc_crc) = (cursor.u32()?, cursor.u32()?);
+        let (pyc_len, flags) = (cursor.u32()?, cursor.u32()?);
+        let mut magic = [0; 4];
+        magic.copy_from_slice(cursor.take(4)?);
+        let kind = match cursor.u8()? {
+            0 => ModuleKind::Raw,
+            1 => ModuleKind::Module,
+            2 => ModuleKind::Package,
+            3 => ModuleKind::Namespace,
+            other => return Err(Error::malformed("a kind of module from 0 to 3", other.to_string()).at(52u64)),
+        };
+        let optimization = cursor.u8()?;
+        let python = (cursor.u8()?, cursor.u8()?);
+        let mut word = [0; 8];
+        word.copy_from_slice(cursor.take(8)?);
+        Ok(Record {
+            name,
+            path,
+            control,
+            holes,
+            control_len,
+            holes_len,
+            hole_count,
+            pyc_crc,
+            pyc_len,
+            flags,
+            magic,
+            kind,
+            optimization,
+            python,
+            word,
+        })
+    }
+}
+
+/// Hash of a key of the index: FNV-1a, 32 bits (offset basis 0x811c9dc5, prime 0x01000193), over the dotted name, the major and
+/// minor version and the optimisation level, a byte each.
+pub fn index_hash(name: &[u8], python: (u8, u8), optimization: u8) -> u32 {
+    name.iter()
+        .chain(&[python.0, python.1, optimization])
+        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}

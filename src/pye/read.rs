@@ -1,0 +1,370 @@
+//! Reads `.pye` files: a zero-copy view over mapped bytes. Opening checks the header and the extents of all sections, and is
+//! cheap; [`Pye::verify`] reads everything.
+
+use std::io::{self, Write};
+use std::ops::Range;
+
+use super::*;
+use crate::elf;
+use crate::limits::MAX_PATH_BYTES;
+use crate::marshal::pyc;
+use crate::split::{self, Stores};
+
+/// A `.pye` file.
+#[derive(Clone, Debug)]
+pub struct Pye<'a> {
+    header: Header,
+    ranges: [Range<usize>; PARTS],
+    parts: [&'a [u8]; PARTS],
+}
+
+/// One module of a file: its record and where its bytes are.
+#[derive(Clone, Debug)]
+pub struct Module<'a> {
+    /// The record.
+    pub record: Record,
+    /// Its dotted name; empty when it has none.
+    pub name: &'a [u8],
+    /// Its path, relative and without `.` or `..`.
+    pub path: &'a [u8],
+    /// Its control stream.
+    pub control: &'a [u8],
+    /// Its table of holes.
+    pub holes: &'a [u8],
+}
+
+impl<'a> Pye<'a> {
+    /// Opens the file that `bytes` holds.
+    ///
+    /// # Errors
+    /// Not ELF, no header section or a broken one, another format version, sections whose sizes are not those the header states.
+    pub fn open(bytes: &'a [u8]) -> Result<Pye<'a>> {
+        let found = elf::read::sections(bytes, NAMES)?;
+        if found[Part::Header as usize].is_none() {
+            return Err(Error::malformed("a .pye file", "an ELF file without .pye.header"));
+        }
+        // A section that is not there is empty.
+        let ranges = found.map(Option::unwrap_or_default);
+        let parts: [&[u8]; PARTS] = std::array::from_fn(|i| &bytes[ranges[i].clone()]);
+        let header = Header::parse(parts[0]).map_err(|e| e.within(NAMES[0]))?;
+        for (i, (size, _)) in header.sections.iter().enumerate() {
+            if *size != parts[i + 1].len() as u64 {
+                let got = format!("{}", parts[i + 1].len());
+                return Err(Error::malformed(format!("{size} bytes, as the header states"), got).within(NAMES[i + 1]));
+            }
+        }
+        let records = parts[Part::Modules as usize];
+        let expected = u64::from(header.modules) * Record::LEN as u64;
+        if records.len() as u64 != expected {
+            return Err(Error::malformed(
+                format!("{expected} bytes for {} records", header.modules),
+                records.len().to_string(),
+            )
+            .within(NAMES[Part::Modules as usize]));
+        }
+        Ok(Pye { header, ranges, parts })
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The bytes of a section.
+    pub fn part(&self, part: usize) -> &'a [u8] {
+        self.parts[part]
+    }
+
+    /// Where a section stands in the file; empty when it is not there.
+    pub fn range(&self, part: usize) -> Range<usize> {
+        self.ranges[part].clone()
+    }
+
+    /// The payload sections.
+    pub fn stores(&self) -> Stores<'a> {
+        std::array::from_fn(|i| self.parts[Part::Str1 as usize + i])
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.header.modules as usize
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The module numbered `index`.
+    ///
+    /// # Errors
+    /// No such record, a broken one, or one that points outside its sections.
+    pub fn module(&self, index: usize) -> Result<Module<'a>> {
+        let section = NAMES[Part::Modules as usize];
+        let at = index as u64 * Record::LEN as u64;
+        let bytes = self.parts[Part::Modules as usize].get(at as usize..at as usize + Record::LEN);
+        let bytes = bytes.ok_or_else(|| {
+            Error::malformed(format!("a record below {}", self.len()), index.to_string()).within(section)
+        })?;
+        let record = Record::parse(bytes).map_err(|e| {
+            let offset = at + e.offset().unwrap_or(0);
+            e.at(offset).within(section)
+        })?;
+        let control = self.slice(Part::Control, record.control, record.control_len)?;
+        let holes = self.slice(Part::Holes, record.holes, record.holes_len)?;
+        let (name, path) = (self.name(record.name)?, self.name(record.path)?);
+        check_path(path).map_err(|e| e.at(u64::from(record.path)).within(NAMES[Part::Names as usize]))?;
+        Ok(Module { record, name, path, control, holes })
+    }
+
+    /// All modules, in order.
+    pub fn modules(&self) -> impl Iterator<Item = Result<Module<'a>>> + '_ {
+        (0..self.len()).map(|i| self.module(i))
+    }
+
+    /// Looks a module up by dotted name, Python version and optimisation level, in the mapped index.
+    ///
+    /// # Errors
+    /// The index is broken where it was read.
+    pub fn lookup(&self, name: &[u8], python: (u8, u8), optimization: u8) -> Result<Option<Module<'a>>> {
+        let part = Part::Index as usize;
+        let (buckets, table) = self.index()?;
+        if buckets == 0 {
+            return Ok(None);
+        }
+        let mut at = index_hash(name, python, optimization) & (buckets - 1);
+        // At most once round: a table without an empty bucket is a lie, but not an endless loop.
+        for _ in 0..buckets {
+            let Some(bucket) = crate::bytes::u32_at(table, at as usize * 4) else { break };
+            let Some(number) = bucket.checked_sub(1) else { return Ok(None) };
+            let module = self.module(number as usize).map_err(|e| {
+                Error::malformed("a bucket that holds a record's number", e.to_string())
+                    .at(4 + u64::from(at) * 4)
+                    .within(NAMES[part])
+            })?;
+            if module.name == name && module.record.python == python && module.record.optimization == optimization {
+                return Ok(Some(module));
+            }
+            at = (at + 1) & (buckets - 1);
+        }
+        Ok(None)
+    }
+
+    /// The number of buckets and their bytes; none in a file of one module.
+    fn index(&self) -> Result<(u32, &'a [u8])> {
+        let part = Part::Index as usize;
+        let bytes = self.parts[part];
+        if bytes.is_empty() && !self.header.is_package() {
+            return Ok((0, bytes));
+        }
+        let buckets = crate::bytes::u32_at(bytes, 0).unwrap_or(0);
+        if !buckets.is_power_of_two() || bytes.len() as u64 != 4 + 4 * u64::from(buckets) {
+            return Err(Error::malformed(
+                format!("a power of two, and four bytes for each of {buckets} buckets"),
+                format!("{} bytes", bytes.len()),
+            )
+            .at(0u64)
+            .within(NAMES[part]));
+        }
+        Ok((buckets, &bytes[4..]))
+    }
+
+    /// Writes a module's `.pyc` to `out` and checks that it has the length and CRC32 that the record states.
+    ///
+    /// # Errors
+    /// Broken tables, or `out` fails. What was written before the error is not the file.
+    pub fn join<W: Write>(&self, module: &Module<'_>, out: &mut W) -> Result<()> {
+        let mut counted = Counted { out, crc: crc32fast::Hasher::new(), len: 0, cap: u64::from(module.record.pyc_len) };
+        split::join(module.control, module.holes, &self.stores(), &mut counted).map_err(|e| self.of(module, e))?;
+        let (len, crc) = (counted.len, counted.crc.finalize());
+        if (len, crc) != (u64::from(module.record.pyc_len), module.record.pyc_crc) {
+            let stated = format!("a .pyc of {} bytes, CRC32 {:08x}", module.record.pyc_len, module.record.pyc_crc);
+            return Err(self.of(module, Error::malformed(stated, format!("{len} bytes, {crc:08x}"))));
+        }
+        Ok(())
+    }
+
+    /// Says which module an error is about: offsets into its control stream or holes become offsets into the section.
+    fn of(&self, module: &Module<'_>, error: Error) -> Error {
+        let (base, section) = match error.section() {
+            Some("the module's control stream") => (module.record.control, NAMES[Part::Control as usize]),
+            Some("the module's holes") => (module.record.holes, NAMES[Part::Holes as usize]),
+            _ => return error.in_module(module.path),
+        };
+        let at = base + error.offset().unwrap_or(0);
+        error.at(at).within(section).in_module(module.path)
+    }
+
+    /// Checks everything: CRCs of all sections, every record, the order of records, the index, and that every
+    /// module joins to a `.pyc` of the stated length, CRC32 and header.
+    ///
+    /// # Errors
+    /// The first rule of `format-spec/validity.md` that is broken.
+    pub fn verify(&self) -> Result<()> {
+        for (i, (_, crc)) in self.header.sections.iter().enumerate() {
+            let actual = crc32fast::hash(self.parts[i + 1]);
+            if actual != *crc {
+                return Err(Error::malformed(format!("CRC32 {crc:08x}"), format!("{actual:08x}")).within(NAMES[i + 1]));
+            }
+        }
+        if !self.header.is_package() && self.len() != 1 {
+            let got = format!("{} modules", self.len());
+            return Err(Error::malformed("one module in a file that is not a package", got).within(NAMES[0]));
+        }
+        let mut total = 0;
+        let mut previous: Option<Module<'_>> = None;
+        for i in 0..self.len() {
+            let module = self.module(i)?;
+            let at = i * Record::LEN;
+            let fail = |offset: usize, expected: &'static str, got: String| {
+                Err(Error::malformed(expected, got)
+                    .at(at + offset)
+                    .within(NAMES[Part::Modules as usize])
+                    .in_module(module.path))
+            };
+            fn key<'m>(m: &'m Module<'_>) -> (&'m [u8], (u8, u8), u8, &'m [u8]) {
+                (m.name, m.record.python, m.record.optimization, m.path)
+            }
+            if previous.as_ref().is_some_and(|p| key(p) >= key(&module)) {
+                return fail(0, "records sorted by name, version, optimisation and path", "one out of order".into());
+            }
+            let mut holes = crate::holes::Reader::new(module.holes);
+            let mut count = 0u32;
+            while holes.next().map_err(|e| self.of(&module, e.within("the module's holes")))?.is_some() {
+                count += 1;
+            }
+            if count != module.record.hole_count {
+                return fail(
+                    32,
+                    "the number of holes in the table",
+                    format!("{} for {count}", module.record.hole_count),
+                );
+            }
+            if module.record.kind == ModuleKind::Namespace {
+                if module.record.pyc_len != 0 {
+                    return fail(40, "no .pyc behind a namespace package", format!("{} bytes", module.record.pyc_len));
+                }
+            } else {
+                self.check_header(&module).map_err(|e| self.of(&module, e))?;
+                self.join(&module, &mut io::sink())?;
+            }
+            total += u64::from(module.record.pyc_len);
+            previous = Some(module);
+        }
+        if total != self.header.pyc_bytes {
+            let got = self.header.pyc_bytes.to_string();
+            return Err(Error::malformed(format!("{total} bytes of .pyc in all"), got).at(24u64).within(NAMES[0]));
+        }
+        self.verify_index()
+    }
+
+    /// That the identity in the record is the one in the `.pyc`'s own header, which is never cut out.
+    fn check_header(&self, module: &Module<'_>) -> Result<()> {
+        let record = &module.record;
+        let raw = record.kind == ModuleKind::Raw;
+        let version = crate::marshal::version::Version::by_number(record.python.0, record.python.1);
+        if raw != version.is_none() {
+            let got = format!("{}.{}", record.python.0, record.python.1);
+            return Err(Error::malformed("a version of Python for every file but raw ones", got));
+        }
+        let Some(version) = version else { return Ok(()) };
+        let header = pyc::Header::parse(module.control, Some(version))?;
+        if (header.magic, header.flags, header.word) != (record.magic, record.flags, record.word) {
+            return Err(Error::malformed("the .pyc's own header in its record", "another"));
+        }
+        Ok(())
+    }
+
+    /// That every bucket's record is found by its own key, so by what a loader would ask for.
+    fn verify_index(&self) -> Result<()> {
+        let (buckets, table) = self.index()?;
+        let mut empty = buckets == 0;
+        for at in 0..buckets {
+            let bucket = crate::bytes::u32_at(table, at as usize * 4).unwrap_or(0);
+            let Some(number) = bucket.checked_sub(1) else {
+                empty = true;
+                continue;
+            };
+            let fail = |got: String| {
+                Error::malformed("a bucket whose record is found by its key", got)
+                    .at(4 + u64::from(at) * 4)
+                    .within(NAMES[Part::Index as usize])
+            };
+            let module = self.module(number as usize).map_err(|e| fail(e.to_string()))?;
+            if module.name.is_empty() || module.record.kind == ModuleKind::Raw {
+                return Err(fail(format!("record {number}, which has no name")));
+            }
+            let found = self.lookup(module.name, module.record.python, module.record.optimization)?;
+            if found.is_none_or(|f| f.record != module.record) {
+                return Err(fail(format!("record {number}, which is not")));
+            }
+        }
+        if !empty {
+            return Err(Error::malformed("an empty bucket", "none").within(NAMES[Part::Index as usize]));
+        }
+        Ok(())
+    }
+
+    fn slice(&self, part: Part, start: u64, len: u32) -> Result<&'a [u8]> {
+        let bytes = self.parts[part as usize];
+        let range = usize::try_from(start).ok().and_then(|s| Some(s..s.checked_add(len as usize)?));
+        range.and_then(|r| bytes.get(r)).ok_or_else(|| {
+            let got = format!("{len} bytes from {start} on");
+            Error::malformed(format!("a range within {} bytes", bytes.len()), got)
+                .at(start)
+                .within(NAMES[part as usize])
+        })
+    }
+
+    /// The NUL-terminated string at `at` of the names.
+    fn name(&self, at: u32) -> Result<&'a [u8]> {
+        let bytes = self.parts[Part::Names as usize];
+        let rest = bytes.get(at as usize..).unwrap_or_default();
+        let len = rest.iter().take(MAX_PATH_BYTES + 1).position(|b| *b == 0);
+        len.map(|len| &rest[..len]).ok_or_else(|| {
+            let expected = format!("a name of at most {MAX_PATH_BYTES} bytes and its NUL");
+            Error::malformed(expected, "none").at(u64::from(at)).within(NAMES[Part::Names as usize])
+        })
+    }
+}
+
+/// A path that stays below the directory it is joined to.
+fn check_path(path: &[u8]) -> Result<()> {
+    let good = |part: &[u8]| !part.is_empty() && part != b"." && part != b"..";
+    if path.is_empty() || !path.split(|b| *b == b'/').all(good) {
+        let got = String::from_utf8_lossy(path).into_owned();
+        return Err(Error::malformed("a relative path without empty, . or .. parts", format!("{got:?}")));
+    }
+    Ok(())
+}
+
+/// Counts and sums what passes, and stops what is longer than stated.
+struct Counted<'w, W> {
+    out: &'w mut W,
+    crc: crc32fast::Hasher,
+    len: u64,
+    cap: u64,
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.len += bytes.len() as u64;
+        if self.len > self.cap {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("longer than the {} bytes stated", self.cap),
+            ));
+        }
+        self.crc.update(bytes);
+        self.out.write_all(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
