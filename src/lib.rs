@@ -20,3 +20,10 @@ pub mod map;
 
 pub mod elf;
 pub mod pye;
+
+pub mod fsys;
+pub mod tree;
+
+pub mod convert;
+pub mod link;
+pub mod unpack;

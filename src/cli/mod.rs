@@ -1,7 +1,11 @@
 //! The command line: one file a subcommand, each options + `run`, none with knowledge of the format.
 
+mod common;
+mod convert;
+mod link;
 mod measure;
 mod output;
+mod unpack;
 
 use std::process::ExitCode;
 
@@ -24,6 +28,9 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Convert(convert::Options),
+    Link(link::Options),
+    Unpack(unpack::Options),
     Measure(measure::Options),
 }
 
@@ -39,6 +46,9 @@ pub(crate) enum Status {
 /// Runs the command that was asked for.
 pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Convert(options) => convert::run(&options),
+        Command::Link(options) => link::run(&options),
+        Command::Unpack(options) => unpack::run(&options),
         Command::Measure(options) => measure::run(&options),
     };
     match result {

@@ -1,0 +1,127 @@
+//! Options and shapes that several subcommands share.
+
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use pye::convert;
+use pye::error::Error;
+use pye::limits::MAX_MIN_BLOB;
+use pye::marshal::version::Version;
+use pye::split::DEFAULT_MIN_BLOB;
+use serde::Serialize;
+
+/// How files are split.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct SplitOptions {
+    /// Shortest string to cut out and keep mapped, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MIN_BLOB, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_MIN_BLOB)))]
+    pub(crate) min_blob: u32,
+
+    /// Take every file for one of this Python version, whatever its magic number (2.7, 3.6 to 3.15)
+    #[arg(long, value_name = "X.Y", value_parser = version)]
+    pub(crate) python_version: Option<&'static Version>,
+}
+
+/// A version named on the command line.
+pub(crate) fn version(text: &str) -> Result<&'static Version, String> {
+    text.parse()
+}
+
+impl From<SplitOptions> for convert::Options {
+    fn from(options: SplitOptions) -> Self {
+        convert::Options { min_blob: options.min_blob, python_version: options.python_version }
+    }
+}
+
+/// How many threads work.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct Jobs {
+    /// Threads to work with; by default one for each processor
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+}
+
+impl Jobs {
+    /// Sets the number of threads of this process.
+    pub(crate) fn apply(self) -> anyhow::Result<()> {
+        if let Some(jobs) = self.jobs {
+            rayon::ThreadPoolBuilder::new().num_threads(usize::from(jobs)).build_global()?;
+        }
+        Ok(())
+    }
+}
+
+/// The paths a command works on.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Paths {
+    /// Files, or directories to search
+    #[arg(value_name = "PATH", required_unless_present = "files_from")]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Read more paths from FILE, one a line (- for standard input)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) files_from: Option<PathBuf>,
+}
+
+impl Paths {
+    /// All of them.
+    pub(crate) fn all(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let mut paths = self.paths.clone();
+        if let Some(list) = &self.files_from {
+            paths.extend(pye::tree::read_list(list)?);
+        }
+        Ok(paths)
+    }
+}
+
+/// A bad input in a report.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Problem {
+    /// The file.
+    pub(crate) path: Option<PathBuf>,
+    /// The byte at which it went wrong.
+    pub(crate) offset: Option<u64>,
+    /// The section in which the offset counts.
+    pub(crate) section: Option<&'static str>,
+    /// The whole message, place included.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) help: Option<String>,
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        Problem {
+            path: error.path().map(Into::into),
+            offset: error.offset(),
+            section: error.section(),
+            message: error.to_string(),
+            help: error.help().map(Into::into),
+        }
+    }
+}
+
+/// Lines that name problems, `heading` before each.
+pub(crate) fn problem_lines(heading: &str, problems: &[Problem]) -> String {
+    let mut out = String::new();
+    for problem in problems {
+        out.push_str(&format!("{heading}: {}\n", problem.message));
+        if let Some(help) = &problem.help {
+            out.push_str(&format!("  help: {help}\n"));
+        }
+    }
+    out
+}
+
+/// A progress bar on standard error, for people only: nothing when that is not a terminal.
+pub(crate) fn progress(total: u64, what: &'static str) -> ProgressBar {
+    let template =
+        format!("{what} {{bar:32}} {{percent:>3}} %  {{decimal_bytes}} of {{decimal_total_bytes}}  {{elapsed}}");
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(total).with_style(style)
+}
+
+/// "1 file", "2 files".
+pub(crate) fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,0 +1,158 @@
+//! `pye link`
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use pye::blob::Store;
+use pye::fsys;
+use pye::link::{self, Duplicate, distributions};
+use pye::tree::{self, Found, PYC, PYE};
+use serde::Serialize;
+
+use super::Status;
+use super::common::{Jobs, Paths, Problem, SplitOptions, count, problem_lines, progress};
+use super::output::{Format, percent, size, table};
+
+/// Link many modules into one package file
+///
+/// Takes .pyc and .pye files, and all of them below each directory PATH, and writes one package file in which a module is found by its dotted
+/// name, Python version and optimisation level. Strings and bytes that several modules have, or that are the tail of a longer one, are
+/// stored once. Where two directories hold a file of the same relative path, the one named first wins, as on sys.path.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    paths: Paths,
+
+    /// The package file to write; with --per-distribution a directory
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+
+    /// Write one package for each installed distribution (from its .dist-info/RECORD), NAME-VERSION.pye, into the directory --output
+    #[arg(long)]
+    per_distribution: bool,
+
+    #[command(flatten)]
+    split: SplitOptions,
+    #[command(flatten)]
+    jobs: Jobs,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// What was done, in all.
+#[derive(Default, Serialize)]
+struct Report {
+    /// One for each package file written.
+    packages: Vec<Package>,
+    /// Not in any package.
+    failed: Vec<Problem>,
+}
+
+/// One package file.
+#[derive(Serialize)]
+struct Package {
+    path: PathBuf,
+    modules: u64,
+    namespaces: u64,
+    pyc_bytes: u64,
+    file_bytes: u64,
+    sections: Vec<Section>,
+    duplicates: Vec<Duplicate>,
+    /// In the package, byte for byte.
+    kept_raw: Vec<Problem>,
+}
+
+/// What merging did to one payload section.
+#[derive(Serialize)]
+struct Section {
+    name: &'static str,
+    #[serde(flatten)]
+    totals: pye::merge::Totals,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
+    options.jobs.apply()?;
+    let paths = options.paths.all()?;
+    let (mut files, errors) = tree::find(&paths, &[PYC[0], PYC[1], PYE]);
+    // A package written into a tree must not become part of the next one.
+    let own = std::fs::canonicalize(&options.output).ok();
+    files.retain(|f| own.is_none() || std::fs::canonicalize(&f.path).ok() != own);
+    let mut report = Report { failed: errors.iter().map(Problem::from).collect(), ..Report::default() };
+    if options.per_distribution {
+        std::fs::create_dir_all(&options.output)
+            .with_context(|| format!("cannot make the directory {}", options.output.display()))?;
+        let (groups, errors) = distributions::group(&paths, files);
+        report.failed.extend(errors.iter().map(Problem::from));
+        for (name, files) in groups {
+            link(&files, &options.output.join(format!("{name}.pye")), options, &mut report)?;
+        }
+    } else {
+        link(&files, &options.output, options, &mut report)?;
+    }
+    options.format.print(&report, text)?;
+    let bad = !report.failed.is_empty() || report.packages.iter().any(|p| !p.kept_raw.is_empty());
+    Ok(if bad { Status::BadInput } else { Status::Done })
+}
+
+fn link(files: &[Found], output: &Path, options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    // Every byte is read once and written about once.
+    let total: u64 = files.iter().filter_map(|f| fsys::stamp(&f.path)).map(|s| s.size).sum();
+    let bar = progress(total * 2, "linking");
+    let linked = link::link(files, output, options.split.into(), &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    report.failed.extend(linked.failed.iter().map(Problem::from));
+    report.packages.push(Package {
+        path: output.to_path_buf(),
+        modules: linked.modules,
+        namespaces: linked.namespaces,
+        pyc_bytes: linked.pyc_bytes,
+        file_bytes: linked.file_bytes,
+        sections: Store::ALL
+            .into_iter()
+            .map(|store| Section { name: store.section(), totals: linked.totals[store as usize] })
+            .collect(),
+        duplicates: linked.duplicates,
+        kept_raw: linked.raw.iter().map(Problem::from).collect(),
+    });
+    Ok(())
+}
+
+fn text(report: &Report) -> String {
+    let mut out = problem_lines("failed", &report.failed);
+    for package in &report.packages {
+        out.push_str(&problem_lines("kept raw", &package.kept_raw));
+        for d in &package.duplicates {
+            out.push_str(&format!("duplicate: {}: {} hides {} ({})\n", d.name, d.kept, d.other, d.reason));
+        }
+    }
+    if let [package] = &report.packages[..] {
+        out.push_str(&merging(package));
+    }
+    out.push_str(&table(
+        ["package", "modules", ".pyc", "file", "of .pyc"],
+        report.packages.iter().map(|p| {
+            let name = p.path.display().to_string();
+            [name, p.modules.to_string(), size(p.pyc_bytes), size(p.file_bytes), percent(p.file_bytes, p.pyc_bytes)]
+        }),
+    ));
+    if report.packages.len() > 1 {
+        out.push_str(&format!("{} written\n", count(report.packages.len() as u64, "package")));
+    }
+    out
+}
+
+fn merging(package: &Package) -> String {
+    let rows = package.sections.iter().filter(|s| s.totals.cut.blobs != 0).map(|s| {
+        let t = &s.totals;
+        [
+            s.name.to_string(),
+            t.cut.blobs.to_string(),
+            size(t.cut.bytes),
+            size(t.cut.bytes - t.distinct.bytes),
+            size(t.distinct.bytes - t.stored.bytes),
+            size(t.stored.bytes),
+        ]
+    });
+    let header = ["section", "blobs", "before merging", "saved: duplicates", "saved: tails", "stored"];
+    format!("{}\n", table(header, rows))
+}

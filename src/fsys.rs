@@ -1,0 +1,160 @@
+//! Files read and written so that nothing is torn: whole reads that notice a change, writes that appear under their name
+//! complete or not at all, directories made without following links out of the tree.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, Result};
+use crate::limits::MAX_PYC_BYTES;
+
+/// Suffix of files being written. One that a killed process left behind is removed by [`remove_leftover`].
+pub const TEMPORARY: &str = ".pye-tmp";
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Bytes.
+    pub size: u64,
+    /// Seconds and nanoseconds since 1970.
+    pub mtime: (i64, i64),
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(meta: &fs::Metadata) -> Stamp {
+        Stamp { size: meta.len(), mtime: (meta.mtime(), meta.mtime_nsec()), inode: meta.ino() }
+    }
+
+    /// The modification time, for giving it to another file.
+    pub fn modified(&self) -> SystemTime {
+        let (seconds, nanos) = (self.mtime.0, Duration::from_nanos(self.mtime.1.unsigned_abs()));
+        let whole = Duration::from_secs(seconds.unsigned_abs());
+        let base = if seconds < 0 {
+            SystemTime::UNIX_EPOCH.checked_sub(whole)
+        } else {
+            SystemTime::UNIX_EPOCH.checked_add(whole)
+        };
+        base.and_then(|b| b.checked_add(nanos)).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}
+
+/// The stamp of the file at `path`, if there is one.
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    fs::metadata(path).ok().map(|meta| Stamp::of(&meta))
+}
+
+/// Reads a whole `.pyc` into `buffer`, which is cleared first, and returns its stamp.
+///
+/// # Errors
+/// It cannot be opened or read, is not a regular file, is larger than [`MAX_PYC_BYTES`], or changed each of three times it was read.
+pub fn read(path: &Path, buffer: &mut Vec<u8>) -> Result<Stamp> {
+    const TRIES: usize = 3;
+    let io = |doing| move |e| Error::io(doing, e).in_file(path);
+    for _ in 0..TRIES {
+        let mut file = File::open(path).map_err(io("cannot open"))?;
+        let meta = file.metadata().map_err(io("cannot stat"))?;
+        if !meta.is_file() {
+            return Err(Error::malformed("a regular file", "something else").in_file(path));
+        }
+        if meta.len() > MAX_PYC_BYTES {
+            return Err(Error::limit("bytes in a .pyc", MAX_PYC_BYTES, meta.len()).in_file(path));
+        }
+        let before = Stamp::of(&meta);
+        buffer.clear();
+        buffer.reserve(before.size as usize + 1);
+        // One byte more than there should be: a file that grows is noticed, and read no further.
+        (&mut file).take(before.size + 1).read_to_end(buffer).map_err(io("cannot read"))?;
+        let after = Stamp::of(&file.metadata().map_err(io("cannot stat"))?);
+        if before == after && buffer.len() as u64 == before.size {
+            return Ok(before);
+        }
+    }
+    Err(Error::malformed("a file that keeps still while it is read", format!("changes in each of {TRIES} tries"))
+        .in_file(path))
+}
+
+/// Writes a file beside its final place and moves it there once `fill` has succeeded: readers see the old file or the new one.
+/// The mode is what the umask leaves of 0666, the mtime `modified` when given.
+///
+/// Nothing is flushed to the disk: after a power failure, unlike after a killed process, a new file may be empty; its CRCs tell.
+///
+/// # Errors
+/// The file cannot be created, filled or moved; the final place is then as it was.
+pub fn write_atomic(path: &Path, modified: Option<SystemTime>, fill: impl FnOnce(&File) -> Result<()>) -> Result<()> {
+    let io = |doing| move |e| Error::io(doing, e).in_file(path);
+    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(TEMPORARY)
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory)
+        .map_err(io("cannot create a file beside"))?;
+    // Tells `remove_leftover` of another process that this one is alive. Advisory: where locks are missing, age must do.
+    let _ = temporary.as_file().try_lock_shared();
+    fill(temporary.as_file()).map_err(|e| e.in_file(path))?;
+    if let Some(modified) = modified {
+        temporary.as_file().set_modified(modified).map_err(io("cannot set the time of"))?;
+    }
+    temporary.persist(path).map_err(|e| Error::io("cannot move into place", e.error).in_file(path))?;
+    Ok(())
+}
+
+/// Whether a file of this name is one being written.
+pub fn is_temporary(name: &OsStr) -> bool {
+    name.as_bytes().ends_with(TEMPORARY.as_bytes())
+}
+
+/// Removes a file that a killed process left behind: nobody holds it locked, and it is older than a minute.
+pub fn remove_leftover(path: &Path) {
+    const AGE: Duration = Duration::from_secs(60);
+    let abandoned = || -> io::Result<bool> {
+        let file = File::open(path)?;
+        let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+        Ok(age > AGE && file.try_lock().is_ok())
+    };
+    if abandoned().unwrap_or(false) {
+        // Somebody else may have removed it just now.
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Makes the directory of `root`/`relative`, and returns that path. `relative` has no `.` or `..` parts; a part that is a link
+/// is refused, so that nothing is written outside `root`.
+///
+/// # Errors
+/// A part exists and is not a directory, or cannot be made.
+pub fn make_parent(root: &Path, relative: &Path) -> Result<PathBuf> {
+    let mut path = root.to_path_buf();
+    fs::create_dir_all(&path).map_err(|e| Error::io("cannot make the directory", e).in_file(&path))?;
+    if let Some(parent) = relative.parent() {
+        for part in parent.components() {
+            path.push(part);
+            match fs::create_dir(&path) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    let meta = fs::symlink_metadata(&path).map_err(|e| Error::io("cannot stat", e).in_file(&path))?;
+                    if !meta.is_dir() {
+                        return Err(Error::malformed("a directory, not a link", "something else").in_file(&path));
+                    }
+                }
+                Err(e) => return Err(Error::io("cannot make the directory", e).in_file(&path)),
+            }
+        }
+    }
+    Ok(root.join(relative))
+}
+
+/// A path from the bytes a package stores.
+pub fn path_from(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// A path as the bytes a package stores.
+pub fn path_bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}

@@ -1,0 +1,83 @@
+//! The files that a command's paths name: each file itself, and of each directory all files below it with the wanted suffixes.
+
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use crate::error::{Error, Result};
+use crate::fsys;
+
+/// A file found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its path below the directory that was named; of a file that was named itself, its file name.
+    pub relative: PathBuf,
+    /// Which of the command's paths it was found under.
+    pub root: usize,
+}
+
+/// Suffixes of byte-compiled files; `.pyo` is 2.7's for `-O` and `-OO`.
+pub const PYC: [&str; 2] = ["pyc", "pyo"];
+
+/// Suffix of files of this format.
+pub const PYE: &str = "pye";
+
+/// Whether the path's suffix is one of `suffixes`.
+pub fn has_suffix(path: &Path, suffixes: &[&str]) -> bool {
+    path.extension().is_some_and(|e| suffixes.iter().any(|s| e == *s))
+}
+
+/// All files of `paths` with one of `suffixes` (those named themselves whatever their suffix), sorted by relative path and then by
+/// root; and an error for everything that could not be looked at. Links to directories are not followed. Files that killed
+/// processes left behind are removed on the way.
+pub fn find(paths: &[PathBuf], suffixes: &[&str]) -> (Vec<Found>, Vec<Error>) {
+    let mut found = Vec::new();
+    let mut errors = Vec::new();
+    for (root, named) in paths.iter().enumerate() {
+        for entry in WalkDir::new(named).follow_root_links(true) {
+            match entry {
+                Ok(entry) => {
+                    if entry.file_type().is_dir() {
+                        continue;
+                    }
+                    let path = entry.path();
+                    if fsys::is_temporary(entry.file_name()) {
+                        fsys::remove_leftover(path);
+                    } else if entry.depth() == 0 {
+                        let relative = PathBuf::from(path.file_name().unwrap_or(path.as_os_str()));
+                        found.push(Found { path: path.into(), relative, root });
+                    } else if has_suffix(path, suffixes) {
+                        let relative = path.strip_prefix(named).unwrap_or(path).to_path_buf();
+                        found.push(Found { path: path.into(), relative, root });
+                    }
+                }
+                Err(error) => errors.push(walk_error(error, named)),
+            }
+        }
+    }
+    found.sort_by(|a, b| (a.relative.as_os_str(), a.root).cmp(&(b.relative.as_os_str(), b.root)));
+    (found, errors)
+}
+
+fn walk_error(error: walkdir::Error, named: &Path) -> Error {
+    let path = error.path().unwrap_or(named).to_path_buf();
+    let source = error.into_io_error().unwrap_or_else(|| std::io::Error::other("a loop of links"));
+    Error::io("cannot look into", source).in_file(path)
+}
+
+/// Reads a list of paths, one a line; empty lines are skipped.
+///
+/// # Errors
+/// The list cannot be read.
+pub fn read_list(list: &Path) -> Result<Vec<PathBuf>> {
+    let bytes = if list == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(list)
+    };
+    let bytes = bytes.map_err(|e| Error::io("cannot read the list", e).in_file(list))?;
+    Ok(bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| fsys::path_from(l).to_path_buf()).collect())
+}
