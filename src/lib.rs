@@ -20,3 +20,5 @@ pub mod map;
 
 pub mod elf;
 pub mod pye;
+
+pub mod measure;

@@ -25,6 +25,9 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Measure(measure::Options),
+    /// One of the processes that `measure` starts
+    #[command(name = measure::READER, hide = true)]
+    MeasureReader(measure::ReaderOptions),
 }
 
 /// How a command ended, when it ran to its end.
@@ -40,6 +43,7 @@ pub(crate) enum Status {
 pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Measure(options) => measure::run(&options),
+        Command::MeasureReader(options) => Ok(measure::run_reader(&options)),
     };
     match result {
         Ok(Status::Done) => ExitCode::SUCCESS,
