@@ -56,11 +56,12 @@ pub fn read(path: &Path, buffer: &mut Vec<u8>) -> Result<Stamp> {
     const TRIES: usize = 3;
     let io = |doing| move |e| Error::io(doing, e).in_file(path);
     for _ in 0..TRIES {
-        let mut file = File::open(path).map_err(io("cannot open"))?;
-        let meta = file.metadata().map_err(io("cannot stat"))?;
-        if !meta.is_file() {
+        // Asked before opening: that would wait for a writer where `path` is a pipe.
+        if !fs::metadata(path).map_err(io("cannot open"))?.is_file() {
             return Err(Error::malformed("a regular file", "something else").in_file(path));
         }
+        let mut file = File::open(path).map_err(io("cannot open"))?;
+        let meta = file.metadata().map_err(io("cannot stat"))?;
         if meta.len() > MAX_PYC_BYTES {
             return Err(Error::limit("bytes in a .pyc", MAX_PYC_BYTES, meta.len()).in_file(path));
         }

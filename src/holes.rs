@@ -8,6 +8,68 @@
 use crate::blob::{Kind, Store};
 use crate::bytes::{Cursor, Sink as _, unzigzag, zigzag};
 use crate::error::{Error, Result};
+use crate::marshal::read::Payloads;
+
+/// Holes as the marshal parser needs them: which payloads are missing from a control stream.
+pub struct Missing<'a> {
+    reader: Reader<'a>,
+    /// Where the next hole is in the stream, and what the stream must announce there.
+    next: Option<(usize, Hole)>,
+    error: Option<Error>,
+}
+
+impl<'a> Missing<'a> {
+    /// The holes of the module whose table is `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let mut missing = Self { reader: Reader::new(bytes), next: None, error: None };
+        missing.advance(0);
+        missing
+    }
+
+    fn advance(&mut self, from: usize) {
+        self.next = match self.reader.next() {
+            Ok(hole) => hole.and_then(|h| Some((from.checked_add(usize::try_from(h.gap).ok()?)?, h))),
+            Err(error) => {
+                self.error = Some(error);
+                None
+            }
+        };
+    }
+
+    /// To be asked when the stream has been parsed: whether each hole was met.
+    ///
+    /// # Errors
+    /// The table is broken, a hole is not at the start of a string's payload, or has not its length.
+    pub fn finish(self) -> Result<()> {
+        match (self.error, self.next) {
+            (Some(error), _) => Err(error),
+            (None, Some((at, hole))) => {
+                Err(Error::malformed("every hole at a string's payload", format!("a {:?} blob elsewhere", hole.kind))
+                    .at(at))
+            }
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl Payloads for Missing<'_> {
+    #[inline]
+    fn present(&mut self, start: usize, len: usize) -> usize {
+        match self.next {
+            Some((at, hole)) if at == start => {
+                // Of other text the length in UTF-8 is not known before it is converted; the module's CRC32 tells.
+                if hole.kind.verbatim() && hole.len != len as u64 {
+                    let got = format!("a blob of {}", hole.len);
+                    self.error
+                        .get_or_insert_with(|| Error::malformed(format!("the {len} bytes announced"), got).at(at));
+                }
+                self.advance(start);
+                0
+            }
+            _ => len,
+        }
+    }
+}
 
 /// One payload cut out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,16 +7,15 @@ pub mod error;
 pub mod limits;
 
 pub mod bytes;
-
-pub mod blob;
+pub mod map;
 
 pub mod marshal;
 
+pub mod blob;
 pub mod holes;
-pub mod merge;
 pub mod split;
 
-pub mod map;
+pub mod merge;
 
 pub mod elf;
 pub mod pye;
@@ -27,3 +26,5 @@ pub mod tree;
 pub mod convert;
 pub mod link;
 pub mod unpack;
+
+pub mod measure;

@@ -26,3 +26,9 @@ pub const MAX_PATH_BYTES: usize = 4096;
 
 /// Largest `--min-blob`: above it nothing would be split any more.
 pub const MAX_MIN_BLOB: u32 = 1 << 30;
+
+/// Most processes one measurement starts: each is a whole process, and 1,024 show all there is to see.
+pub const MAX_PROCESSES: u32 = 1024;
+
+/// Most regions one measurement maps: a package has fewer than ten; every one becomes an argument of each process.
+pub const MAX_REGIONS: usize = 256;

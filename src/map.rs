@@ -24,11 +24,13 @@ impl Map {
     /// # Errors
     /// The file cannot be opened, is not a regular file, is larger than `cap` or cannot be mapped.
     pub fn open(path: &Path, cap: u64) -> Result<Map> {
-        let file = File::open(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
-        let meta = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?;
+        // Asked before opening: that would wait for a writer where `path` is a pipe.
+        let meta = std::fs::metadata(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
         if !meta.is_file() {
             return Err(Error::malformed("a regular file", "something else").in_file(path));
         }
+        let file = File::open(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
+        let meta = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?;
         if meta.len() > cap {
             return Err(Error::limit("bytes", cap, meta.len()).in_file(path));
         }

@@ -199,7 +199,8 @@ mod tests {
         let blobs = contents
             .iter()
             .map(|content| {
-                let hash = if collide { 7 } else { u64::from(crc32fast::hash(content)).wrapping_mul(0x9e37_79b9_7f4a_7c15) };
+                let hash =
+                    if collide { 7 } else { u64::from(crc32fast::hash(content)).wrapping_mul(0x9e37_79b9_7f4a_7c15) };
                 let at = data.len();
                 data.extend_from_slice(content);
                 let len = content.len() as u32;

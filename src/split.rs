@@ -84,7 +84,7 @@ impl Splitter {
         Ok(header)
     }
 
-    /// As [`Splitter::new`] of another thread: hashes agree only between splitters made from one another.
+    /// A splitter for another thread, whose hashes agree with this one's.
     pub fn sibling(&self) -> Self {
         Self { hasher: self.hasher.clone(), ..Self::default() }
     }
@@ -100,7 +100,7 @@ struct Cutter<'a> {
 
 impl Sink for Cutter<'_> {
     #[inline(always)]
-    fn string(&mut self, _at: usize, byte: u8, start: usize, len: usize) {
+    fn string(&mut self, _at: usize, byte: u8, start: usize, len: usize, _present: usize) {
         if len >= self.min {
             self.cut(byte, start, len);
         }

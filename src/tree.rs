@@ -48,7 +48,7 @@ pub fn find(paths: &[PathBuf], suffixes: &[&str]) -> (Vec<Found>, Vec<Error>) {
                     } else if entry.depth() == 0 {
                         let relative = PathBuf::from(path.file_name().unwrap_or(path.as_os_str()));
                         found.push(Found { path: path.into(), relative, root });
-                    } else if has_suffix(path, suffixes) {
+                    } else if has_suffix(path, suffixes) && (entry.file_type().is_file() || path.is_file()) {
                         let relative = path.strip_prefix(named).unwrap_or(path).to_path_buf();
                         found.push(Found { path: path.into(), relative, root });
                     }

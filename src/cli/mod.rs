@@ -32,6 +32,9 @@ enum Command {
     Link(link::Options),
     Unpack(unpack::Options),
     Measure(measure::Options),
+    /// One of the processes that `measure` starts
+    #[command(name = measure::READER, hide = true)]
+    MeasureReader(measure::ReaderOptions),
 }
 
 /// How a command ended, when it ran to its end.
@@ -50,6 +53,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Link(options) => link::run(&options),
         Command::Unpack(options) => unpack::run(&options),
         Command::Measure(options) => measure::run(&options),
+        Command::MeasureReader(options) => Ok(measure::run_reader(&options)),
     };
     match result {
         Ok(Status::Done) => ExitCode::SUCCESS,

@@ -21,7 +21,7 @@
 //! children do. Leaves without payload, `.` apart, and `r` may carry the flag but take no number.
 //!
 //! [`read`] is the one parser; it drives a [`read::Sink`]. [`tape`] is the sink that keeps positions; [`check`] the one
-//! that holds the objects to what CPython would accept; the splitter is a third. [`write`] is the inverse.
+//! that holds the objects to what CPython would accept; the splitter is a third. [`mod@write`] is the inverse.
 
 pub mod check;
 pub mod pyc;

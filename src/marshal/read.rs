@@ -26,10 +26,10 @@ pub trait Sink {
     fn reference(&mut self, at: usize, byte: u8, number: u32) {
         let _ = (at, byte, number);
     }
-    /// A string whose `len` bytes of payload start at `start`, or are missing there when the stream has a hole.
+    /// A string of `len` bytes, of which `present` stand at `start`: all of them, or none when the stream has a hole.
     #[inline(always)]
-    fn string(&mut self, at: usize, byte: u8, start: usize, len: usize) {
-        let _ = (at, byte, start, len);
+    fn string(&mut self, at: usize, byte: u8, start: usize, len: usize, present: usize) {
+        let _ = (at, byte, start, len, present);
     }
     /// A container; its children follow, then [`Sink::close`].
     #[inline(always)]
@@ -174,11 +174,12 @@ impl Parser {
                 STRING8 => {
                     let Some(&len) = input.get(pos) else { return Err(short(pos, 1, input, "a string's length")) };
                     let len = usize::from(len);
-                    let end = pos + 1 + payloads.present(pos + 1, len);
+                    let present = payloads.present(pos + 1, len);
+                    let end = pos + 1 + present;
                     if end > input.len() {
                         return Err(short(pos + 1, len, input, "a string"));
                     }
-                    sink.string(at, byte, pos + 1, len);
+                    sink.string(at, byte, pos + 1, len, present);
                     pos = end;
                     continue;
                 }
@@ -186,11 +187,12 @@ impl Parser {
                     let len = self.size(input, pos)?;
                     // 2.7 numbers its interned strings for `R`.
                     numbered += u32::from(v2 && byte == b't');
-                    let end = pos + 4 + payloads.present(pos + 4, len);
+                    let present = payloads.present(pos + 4, len);
+                    let end = pos + 4 + present;
                     if end > input.len() {
                         return Err(short(pos + 4, len, input, "a string"));
                     }
-                    sink.string(at, byte, pos + 4, len);
+                    sink.string(at, byte, pos + 4, len, present);
                     pos = end;
                     continue;
                 }

@@ -100,7 +100,7 @@ impl Sink for Recorder<'_> {
     }
 
     #[inline(always)]
-    fn string(&mut self, at: usize, _byte: u8, _start: usize, _len: usize) {
+    fn string(&mut self, at: usize, _byte: u8, _start: usize, _len: usize, _present: usize) {
         self.push(at);
     }
 

@@ -1,4 +1,4 @@
-//! The `.pye` format: sections, the header, the module records, the index. Reader and writer are [`read`] and [`write`];
+//! The `.pye` format: sections, the header, the module records, the index. Reader and writer are [`read`] and [`mod@write`];
 //! the normative text is `format-spec/`.
 
 pub mod read;
