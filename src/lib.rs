@@ -26,5 +26,6 @@ pub mod tree;
 pub mod convert;
 pub mod link;
 pub mod unpack;
+pub mod verify;
 
 pub mod measure;

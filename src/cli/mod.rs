@@ -6,6 +6,7 @@ mod link;
 mod measure;
 mod output;
 mod unpack;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ enum Command {
     Convert(convert::Options),
     Link(link::Options),
     Unpack(unpack::Options),
+    Verify(verify::Options),
     Measure(measure::Options),
     /// One of the processes that `measure` starts
     #[command(name = measure::READER, hide = true)]
@@ -52,6 +54,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Convert(options) => convert::run(&options),
         Command::Link(options) => link::run(&options),
         Command::Unpack(options) => unpack::run(&options),
+        Command::Verify(options) => verify::run(&options),
         Command::Measure(options) => measure::run(&options),
         Command::MeasureReader(options) => Ok(measure::run_reader(&options)),
     };

@@ -141,7 +141,7 @@ fn collect(files: &[Found], report: &mut Report) -> Vec<Source> {
             sources.push(Source { path: relative, file: found.path.clone(), record: None });
             continue;
         }
-        let mut held = || -> Result<Vec<Source>> {
+        let held = || -> Result<Vec<Source>> {
             let map = Map::open(&found.path, MAX_PYE_BYTES)?;
             let pye = Pye::open(&map)?;
             let package = pye.header().is_package();
