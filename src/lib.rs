@@ -24,6 +24,7 @@ pub mod fsys;
 pub mod tree;
 
 pub mod convert;
+pub mod dump;
 pub mod link;
 pub mod unpack;
 pub mod verify;
