@@ -266,8 +266,10 @@ pub(crate) fn compile_variants(python: &Python, packages: &[&str], dir: &Path) -
 
 /// Runs `compileall` on a tree. Files that are not meant to compile (`test/bad_*.py`) make it fail: not looked at.
 fn compile(python: &Python, tree: &Path, interpreter: &[&str], options: &[&str]) {
-    let mut command = bare(&python.path);
-    command.args(["-E", "-s"]).args(interpreter).args(["-m", "compileall", "-q"]).args(options);
+    // This includes `-B`, which keeps the imports of `compileall` itself from writing into the interpreter's library; it
+    // writes what it is asked for all the same.
+    let mut command = python.command();
+    command.args(interpreter).args(["-m", "compileall", "-q"]).args(options);
     // `-d`: the name in the code objects must not depend on where the tests run.
     command.args([OsStr::new("-d"), OsStr::new("lib"), tree.as_os_str()]);
     let output = command.stdin(Stdio::null()).output().expect("a probed interpreter runs");
