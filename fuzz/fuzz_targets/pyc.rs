@@ -29,7 +29,10 @@ fuzz_target!(|data: &[u8]| {
                 Ok(summary) => {
                     out.clear();
                     write::write(tape, data, version, out);
-                    assert!(data[version.header_len..summary.end] == out[..], "Python {version}: written back differently");
+                    assert!(
+                        data[version.header_len..summary.end] == out[..],
+                        "Python {version}: written back differently"
+                    );
                     assert_eq!(tape.get(0).map(|root| root.next as usize), Some(tape.entries().len()));
                 }
                 Err(error) => assert!(error.offset().is_some_and(|offset| offset <= data.len() as u64), "{error}"),

@@ -1,8 +1,9 @@
 //! What the tests share: the interpreters at hand and byte-compiled trees of their libraries.
 //!
-//! Interpreters are looked for under the user's pyenv (`~/.pyenv/versions/*/bin`), in the prefixes that `PYE_PYTHONS`
-//! names (colon-separated, each holding `usr/bin` or `bin`), and on `PATH`, in this order. The first call says on
-//! standard error which versions are missing; those that `PYE_REQUIRE_PYTHONS` lists (`2.7,3.6,…`) must be there.
+//! Interpreters are looked for under the user's pyenv (`~/.pyenv/versions/*/bin`, or under `PYENV_ROOT`), in the prefixes
+//! that `PYE_PYTHONS` names (colon-separated, each holding `usr/bin` or `bin`), and on `PATH`, in this order. The first
+//! call says on standard error which versions are missing; those that `PYE_REQUIRE_PYTHONS` lists (`2.7,3.6,…`) must be
+//! there.
 
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
@@ -124,8 +125,9 @@ fn find() -> Found {
 /// Where interpreters may stand, best first.
 fn directories() -> Vec<PathBuf> {
     let mut directories = Vec::new();
-    if let Some(home) = env::var_os("HOME") {
-        let versions = Path::new(&home).join(".pyenv/versions");
+    let root = env::var_os("PYENV_ROOT").map(PathBuf::from);
+    if let Some(pyenv) = root.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".pyenv"))) {
+        let versions = pyenv.join("versions");
         let mut installed: Vec<PathBuf> =
             fs::read_dir(versions).into_iter().flatten().flatten().map(|e| e.path()).collect();
         installed.sort_by_key(|path| std::cmp::Reverse(numbers(path)));
