@@ -1,0 +1,56 @@
+# Everything a developer runs. `make help` lists it; each target says what is missing before it fails.
+
+CARGO ?= cargo
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 60
+# More arguments for the benchmark, e.g. BENCH_ARGS=/path/to/site-packages.
+BENCH_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help tools test demo bench bench-smoke bless fuzz doc lint deny ci clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+tools:
+	@command -v $(CARGO) >/dev/null || { echo "make: cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "make: a linker is missing: install gcc" >&2; exit 1; }
+	@for tool in readelf objdump objcopy strip eu-elflint ld.lld; do command -v $$tool >/dev/null || \
+	    { echo "make: $$tool is missing: install binutils, elfutils and lld" >&2; exit 1; }; done
+
+test: tools ## Run all tests, on every Python at hand (PYE_PYTHONS adds prefixes to look in)
+	$(CARGO) test --locked
+
+demo: ## Convert, link and measure Django and the standard library of the newest Python found
+	demo/run
+
+bench: ## Run the benchmark (BENCH_ARGS= for its arguments)
+	$(CARGO) run --release --locked --manifest-path benches/codec/Cargo.toml -- $(BENCH_ARGS)
+
+bench-smoke: ## Run the benchmark once on a small corpus, to see that it works
+	$(CARGO) run --release --locked --manifest-path benches/codec/Cargo.toml -- --smoke
+
+bless: tools ## Write the golden files anew from what the tests find; look at the diff
+	PYE_BLESS=1 $(CARGO) test --locked
+	@git --no-pager diff --stat
+
+fuzz: ## Fuzz each target for FUZZ_SECONDS (nightly, or stable told to act as one)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run
+
+doc: ## Build the documentation, warnings as errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+lint: ## Check formatting and lints, warnings as errors
+	$(CARGO) fmt --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+deny: ## Check the licences, bans and sources of the dependencies
+	$(CARGO) deny --locked check licenses bans sources
+
+ci: ## All that continuous integration runs
+	.ci/run
+
+clean: ## Remove what was built, the demo's output included
+	$(CARGO) clean
+	rm -rf demo-out fuzz/target benches/codec/target
