@@ -151,19 +151,49 @@ pub fn decode(payload: &[u8], kind: Kind, out: &mut Vec<u8>) {
 /// # Errors
 /// A four-byte character above U+10FFFF; the offset counts from the blob's start.
 pub fn encode(stored: &[u8], kind: Kind, out: &mut Vec<u8>) -> Result<()> {
+    match kind.store() {
+        Store::Str2 => encode_chars(stored.as_chunks::<2>().0.iter().map(|b| u32::from(u16::from_le_bytes(*b))), out),
+        Store::Str4 => {
+            let chars = stored.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b));
+            if let Some((index, c)) = chars.clone().enumerate().find(|(_, c)| *c > 0x10_ffff) {
+                return Err(Error::malformed("a character up to U+10FFFF", format!("{c:#x}")).at(index * 4));
+            }
+            encode_chars(chars, out);
+        }
+        Store::Str1 | Store::Bytes => encode_chars(stored.iter().map(|b| u32::from(*b)), out),
+    }
+    Ok(())
+}
+
+fn encode_chars(chars: impl ExactSizeIterator<Item = u32>, out: &mut Vec<u8>) {
+    out.reserve(chars.len());
+    for c in chars {
+        match c {
+            0..=0x7f => out.push(c as u8),
+            0x80..=0x7ff => out.extend([0xc0 | (c >> 6) as u8, tail(c)]),
+            0x800..=0xffff => out.extend([0xe0 | (c >> 12) as u8, tail(c >> 6), tail(c)]),
+            _ => out.extend([0xf0 | (c >> 18) as u8, tail(c >> 12), tail(c >> 6), tail(c)]),
+        }
+    }
+}
+
+/// The bytes that [`encode`] would append.
+pub fn encoded_len(stored: &[u8], kind: Kind) -> usize {
+    if kind.verbatim() {
+        return stored.len();
+    }
     let width = kind.store().width();
-    for (index, bytes) in stored.chunks_exact(width).enumerate() {
+    let len = |bytes: &[u8]| {
         let mut word = [0; 4];
         word[..width].copy_from_slice(bytes);
         match u32::from_le_bytes(word) {
-            c @ 0..=0x7f => out.push(c as u8),
-            c @ 0x80..=0x7ff => out.extend([0xc0 | (c >> 6) as u8, tail(c)]),
-            c @ 0x800..=0xffff => out.extend([0xe0 | (c >> 12) as u8, tail(c >> 6), tail(c)]),
-            c @ 0x1_0000..=0x10_ffff => out.extend([0xf0 | (c >> 18) as u8, tail(c >> 12), tail(c >> 6), tail(c)]),
-            c => return Err(Error::malformed("a character up to U+10FFFF", format!("{c:#x}")).at(index * width)),
+            0..=0x7f => 1,
+            0x80..=0x7ff => 2,
+            0x800..=0xffff => 3,
+            _ => 4,
         }
-    }
-    Ok(())
+    };
+    stored.chunks_exact(width).map(len).sum()
 }
 
 /// A continuation byte of UTF-8 with the low six bits of `c`.
@@ -183,6 +213,7 @@ mod tests {
             let mut again = Vec::new();
             encode(&stored, kind, &mut again).unwrap();
             assert_eq!(payload, again);
+            assert_eq!(encoded_len(&stored, kind), payload.len());
             // Canonical: one character at least needs the width.
             assert_eq!(kind, classify_utf8(&again).unwrap());
         }

@@ -61,8 +61,24 @@ impl<'a> Cursor<'a> {
     }
 
     /// An unsigned LEB128 number of at most ten bytes, in its shortest form.
-    #[inline]
+    #[inline(always)]
     pub fn varint(&mut self) -> Result<u64> {
+        // Nearly all take one byte or two.
+        if let Some(&[first, second]) = self.bytes[self.pos..].first_chunk::<2>() {
+            if first < 0x80 {
+                self.pos += 1;
+                return Ok(u64::from(first));
+            }
+            if second.wrapping_sub(1) < 0x7f {
+                self.pos += 2;
+                return Ok(u64::from(first & 0x7f) | u64::from(second) << 7);
+            }
+        }
+        self.long_varint()
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self) -> Result<u64> {
         let start = self.pos;
         let mut value = 0u64;
         let mut shift = 0;

@@ -14,7 +14,7 @@ use crate::marshal::version::Version;
 use crate::pye::read::Pye;
 use crate::pye::write::{Input, Module, plan};
 use crate::pye::{MAJOR, MINOR, ModuleKind};
-use crate::split::{Blob, Splitter};
+use crate::split::{Split, Splitter};
 use crate::tree::PYE;
 
 /// How files are split.
@@ -41,8 +41,9 @@ pub enum Outcome {
 #[derive(Default)]
 pub struct Converter {
     splitter: Splitter,
-    buffer: Vec<u8>,
-    blobs: Vec<Blob>,
+    pyc: Vec<u8>,
+    split: Split,
+    data: Vec<u8>,
     out: Vec<u8>,
 }
 
@@ -67,7 +68,7 @@ impl Converter {
         if !force && let Some(size) = up_to_date(source, target, options) {
             return Ok(Outcome::UpToDate(size));
         }
-        let stamp = fsys::read(source, &mut self.buffer)?;
+        let stamp = fsys::read(source, &mut self.pyc)?;
         let name = source.file_name().unwrap_or(source.as_os_str());
         let raw = self.build(fsys::path_bytes(Path::new(name)), options)?;
         let write = |mut file: &File| file.write_all(&self.out).map_err(|e| Error::io("cannot write", e));
@@ -84,45 +85,70 @@ impl Converter {
     /// # Errors
     /// The format cannot hold it.
     pub fn convert_bytes(&mut self, pyc: &[u8], file_name: &[u8], options: Options) -> Result<(&[u8], Option<Error>)> {
-        self.buffer.clear();
-        self.buffer.extend_from_slice(pyc);
+        self.pyc.clear();
+        self.pyc.extend_from_slice(pyc);
         let raw = self.build(file_name, options)?;
         Ok((&self.out, raw))
     }
 
     /// Makes the `.pye` of the `.pyc` in the buffer.
     fn build(&mut self, file_name: &[u8], options: Options) -> Result<Option<Error>> {
-        self.blobs.clear();
         // The name of one module alone: its last part. The suffix and tags are those of `__pycache__` or none.
         let resolved = resolve::name(&[b"__pycache__/", file_name].concat());
-        let pyc_len = self.buffer.len() as u32;
-        let pyc_crc = crc32fast::hash(&self.buffer);
-        let split = self.splitter.split(&mut self.buffer, options.python_version, options.min_blob, &mut self.blobs);
+        let split = self.splitter.split(&self.pyc, options.python_version, options.min_blob, &mut self.split);
         let (header, raw) = match split {
             Ok(header) => (Some(header), None),
             Err(error) => (None, Some(error)),
         };
         let is_init = resolved.dotted == b"__init__";
+        self.data.clear();
+        let base = append(&mut self.split, &mut self.data, 0);
         let module = Module {
             name: resolved.dotted,
             path: file_name.to_vec(),
             kind: kind(&header, if is_init { ModuleKind::Package } else { resolved.kind }),
             optimization: resolved.optimization,
             header,
-            base: 0,
-            pyc_len,
-            pyc_crc,
-            blobs: 0..self.blobs.len() as u32,
+            pyc_len: self.pyc.len() as u32,
+            pyc_crc: crc32fast::hash(&self.pyc),
+            ..base
         };
         let input = Input {
             package: false,
             min_blob: options.min_blob,
             modules: &[module],
-            blobs: &self.blobs,
-            data: &self.buffer,
+            blobs: &self.split.blobs,
+            data: &self.data,
         };
         plan(input)?.to_vec(&mut self.out);
         Ok(raw)
+    }
+}
+
+/// Appends the parts of `split` to `data`, which stands at `base` of what modules point into, and returns a module that knows
+/// where they are and nothing else. The blobs then point there too.
+pub(crate) fn append(split: &mut Split, data: &mut Vec<u8>, base: u64) -> Module {
+    let mut put = |part: &[u8]| {
+        let at = base + data.len() as u64;
+        data.extend_from_slice(part);
+        at
+    };
+    let (control, table, blobs) = (put(&split.control), put(&split.table), put(&split.data));
+    split.blobs.iter_mut().for_each(|b| b.data += blobs);
+    Module {
+        name: Vec::new(),
+        path: Vec::new(),
+        kind: ModuleKind::Raw,
+        optimization: 0,
+        header: None,
+        pyc_len: 0,
+        pyc_crc: 0,
+        control,
+        control_len: split.control.len() as u32,
+        table,
+        table_len: split.table.len() as u32,
+        holes: split.holes,
+        blobs: 0..split.blobs.len() as u32,
     }
 }
 

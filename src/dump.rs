@@ -1,52 +1,34 @@
-//! A marshal or control stream as text, an object a line: offset, nesting, field of the code object, reference number, type, value.
-//! What was cut out is shown with the place of its blob.
+//! A `.pyc` as text, an object a line: offset, nesting, field of the code object, reference number, type, value. Of a module in a `.pye` the
+//! places of its blobs are shown beside the strings they are.
 
 use std::fmt::Write;
 
-use crate::blob::{self, Kind, Store};
+use crate::blob::Kind;
 use crate::error::Result;
-use crate::holes::{self, Hole, Missing};
-use crate::marshal::read::{Parser, Sink, Whole};
+use crate::holes;
+use crate::marshal::read::{Parser, Sink};
 use crate::marshal::value::{Value, value_at};
 use crate::marshal::version::Version;
 use crate::marshal::{FLAG_REF, type_of};
-use crate::split::Stores;
 
 /// Characters of a string that are shown.
 const SHOWN: usize = 60;
 
-/// Appends the dump of the `.pyc` in `input`, whose objects start at `start`.
+/// Appends the dump of the `.pyc` in `input`, whose objects start at `start`. `places` are the blobs of the module it was joined from, by
+/// the offset of their payload, in order ([`crate::split::places`]); none for a plain `.pyc`.
 ///
 /// # Errors
 /// The first break of the grammar; what came before it has been appended.
-pub fn dump_pyc(input: &[u8], start: usize, version: &Version, out: &mut String) -> Result<()> {
-    let mut dumper = Dumper::new(input, version, None, out);
-    Parser::default().parse(input, start, version, &mut Whole, &mut dumper)?;
-    Ok(())
-}
-
-/// Appends the dump of a control stream with its holes.
-///
-/// # Errors
-/// As [`dump_pyc`], and those of the table of holes.
-pub fn dump_control(
-    control: &[u8],
+pub fn dump(
+    input: &[u8],
     start: usize,
     version: &Version,
-    table: &[u8],
-    stores: &Stores<'_>,
+    places: &[(u64, holes::Blob)],
     out: &mut String,
 ) -> Result<()> {
-    let mut missing = Missing::new(table);
-    let blobs = Blobs { reader: holes::Reader::new(table), stores };
-    let mut dumper = Dumper::new(control, version, Some(blobs), out);
-    Parser::default().parse(control, start, version, &mut missing, &mut dumper)?;
-    missing.finish()
-}
-
-struct Blobs<'a> {
-    reader: holes::Reader<'a>,
-    stores: &'a Stores<'a>,
+    let mut dumper = Dumper { input, version, places, out, frames: Vec::new(), numbered: 0, interned: 0 };
+    Parser::default().parse(input, start, version, &mut dumper)?;
+    Ok(())
 }
 
 /// An open container: its type, and how many children were shown.
@@ -58,18 +40,14 @@ struct Frame {
 struct Dumper<'a> {
     input: &'a [u8],
     version: &'a Version,
-    blobs: Option<Blobs<'a>>,
+    places: &'a [(u64, holes::Blob)],
     out: &'a mut String,
     frames: Vec<Frame>,
     numbered: u32,
     interned: u32,
 }
 
-impl<'a> Dumper<'a> {
-    fn new(input: &'a [u8], version: &'a Version, blobs: Option<Blobs<'a>>, out: &'a mut String) -> Self {
-        Self { input, version, blobs, out, frames: Vec::new(), numbered: 0, interned: 0 }
-    }
-
+impl Dumper<'_> {
     /// Appends a line for the object at `at`.
     fn line(&mut self, at: usize, byte: u8, value: &str) {
         let depth = self.frames.len();
@@ -139,37 +117,22 @@ impl<'a> Dumper<'a> {
         }
     }
 
-    /// A string's payload as text, or the place of its blob.
-    fn payload(&mut self, byte: u8, start: usize, len: usize, present: usize) -> String {
-        let binary = matches!(byte & !FLAG_REF, b's') || self.version.dialect.is_v2() && byte == b't';
-        if present == len {
-            let payload = &self.input[start..start + len];
-            return format!("[{len}] {}", if binary { hex(payload) } else { quoted(payload) });
+    /// A string's payload, and the place of its blob.
+    fn payload(&mut self, byte: u8, start: usize, len: usize) -> String {
+        let payload = &self.input[start..start + len];
+        let mut place = String::new();
+        if let [(at, blob), rest @ ..] = self.places
+            && *at == start as u64
+        {
+            let store = blob.kind.store();
+            put(&mut place, format_args!(" {} +{:#x}", store.section(), blob.offset * store.width() as u64));
+            if blob.kind != Kind::Bytes {
+                put(&mut place, format_args!(" {:?}", blob.kind));
+            }
+            self.places = rest;
         }
-        let Some(Blobs { reader, stores }) = &mut self.blobs else { return String::new() };
-        // The parser has met the same hole just now.
-        let Ok(Some(hole)) = reader.next() else { return String::new() };
-        let store = hole.kind.store();
-        let at = hole.offset * store.width() as u64;
-        format!("[{len}] -> {} +{at:#x} {:?}[{}] {}", store.section(), hole.kind, hole.len, preview(&hole, stores))
-    }
-}
-
-/// The start of a blob.
-fn preview(hole: &Hole, stores: &Stores<'_>) -> String {
-    match hole.blob(stores[hole.kind.store() as usize]) {
-        Err(error) => format!("({error})"),
-        Ok(bytes) if hole.kind.store() == Store::Bytes => hex(bytes),
-        Ok(bytes) => {
-            let shown = &bytes[..bytes.len().min(SHOWN * hole.kind.store().width())];
-            let mut text = Vec::new();
-            // Latin-1 that the .pyc holds as such is shown as the text it is.
-            let kind = if hole.kind == Kind::Latin1 { Kind::Latin1Utf8 } else { hole.kind };
-            let converted =
-                if kind.verbatim() { Ok(text.extend_from_slice(shown)) } else { blob::encode(shown, kind, &mut text) };
-            let more = if shown.len() < bytes.len() { "…" } else { "" };
-            converted.map_or_else(|e| format!("({e})"), |()| format!("{}{more}", quoted(&text)))
-        }
+        let binary = byte & !FLAG_REF == b's' || self.version.dialect.is_v2() && byte == b't';
+        format!("[{len}]{place} {}", if binary { hex(payload) } else { quoted(payload) })
     }
 }
 
@@ -183,8 +146,8 @@ impl Sink for Dumper<'_> {
         self.line(at, byte, &format!("to #{number}"));
     }
 
-    fn string(&mut self, at: usize, byte: u8, start: usize, len: usize, present: usize) {
-        let value = self.payload(byte, start, len, present);
+    fn string(&mut self, at: usize, byte: u8, start: usize, len: usize) {
+        let value = self.payload(byte, start, len);
         self.line(at, byte, &value);
     }
 

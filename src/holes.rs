@@ -1,82 +1,26 @@
-//! The table of holes: which payloads were cut out of a control stream, and where their blobs are.
+//! The table of holes: what was cut out of a `.pyc` to leave its control stream, and how to put it back.
 //!
-//! A module's holes are one run of bytes, three LEB128 numbers a hole in the order of the stream:
-//! `gap`, the control bytes since the hole before; `len << 3 | kind`, the blob's characters (bytes for byte strings) and
-//! its [`Kind`]; and the zigzagged difference, in characters, between the blob's offset in its section and the end of the
-//! module's previous blob there, its NUL included (0 for the first). New blobs follow one another, so most are 0.
+//! A module's holes are one run of LEB128 numbers, in the order of the file. Each hole starts with `gap`, the control bytes since
+//! the hole before, and `len << 3 | kind`. Then, by kind:
+//! - 0 to 5, a blob of `len` characters (bytes for byte strings) of that [`Kind`]: the zigzagged difference, in characters, between the
+//!   blob's offset in its section and the end of the module's previous blob there, its NUL included (0 for the first one). New blobs
+//!   follow one another, so most are 0.
+//! - 6, `len` references in a row (`r` and 32 bits each) with numbers below 256: a byte each.
+//! - 7, the same with numbers below 65,536: two bytes each, little-endian.
+//!
+//! Nearly half of all objects are references, most of them in such rows: the names of a code object, its constants.
 
 use crate::blob::{Kind, Store};
 use crate::bytes::{Cursor, Sink as _, unzigzag, zigzag};
 use crate::error::{Error, Result};
-use crate::marshal::read::Payloads;
 
-/// Holes as the marshal parser needs them: which payloads are missing from a control stream.
-pub struct Missing<'a> {
-    reader: Reader<'a>,
-    /// Where the next hole is in the stream, and what the stream must announce there.
-    next: Option<(usize, Hole)>,
-    error: Option<Error>,
-}
+/// Kind number of a run of references with numbers of one byte; with numbers of two bytes it is the next one.
+pub const REFERENCES: u64 = 6;
 
-impl<'a> Missing<'a> {
-    /// The holes of the module whose table is `bytes`.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        let mut missing = Self { reader: Reader::new(bytes), next: None, error: None };
-        missing.advance(0);
-        missing
-    }
-
-    fn advance(&mut self, from: usize) {
-        self.next = match self.reader.next() {
-            Ok(hole) => hole.and_then(|h| Some((from.checked_add(usize::try_from(h.gap).ok()?)?, h))),
-            Err(error) => {
-                self.error = Some(error);
-                None
-            }
-        };
-    }
-
-    /// To be asked when the stream has been parsed: whether each hole was met.
-    ///
-    /// # Errors
-    /// The table is broken, a hole is not at the start of a string's payload, or has not its length.
-    pub fn finish(self) -> Result<()> {
-        match (self.error, self.next) {
-            (Some(error), _) => Err(error),
-            (None, Some((at, hole))) => {
-                Err(Error::malformed("every hole at a string's payload", format!("a {:?} blob elsewhere", hole.kind))
-                    .at(at))
-            }
-            (None, None) => Ok(()),
-        }
-    }
-}
-
-impl Payloads for Missing<'_> {
-    #[inline]
-    fn present(&mut self, start: usize, len: usize) -> usize {
-        match self.next {
-            Some((at, hole)) if at == start => {
-                // Of other text the length in UTF-8 is not known before it is converted; the module's CRC32 tells.
-                if hole.kind.verbatim() && hole.len != len as u64 {
-                    let got = format!("a blob of {}", hole.len);
-                    self.error
-                        .get_or_insert_with(|| Error::malformed(format!("the {len} bytes announced"), got).at(at));
-                }
-                self.advance(start);
-                0
-            }
-            _ => len,
-        }
-    }
-}
-
-/// One payload cut out.
+/// A blob cut out, with its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hole {
-    /// Control bytes between the previous hole (or the start) and this one.
-    pub gap: u64,
-    /// How the blob stands in the `.pyc`, and which section holds it.
+pub struct Blob {
+    /// How it stands in the `.pyc`, and which section holds it.
     pub kind: Kind,
     /// Characters, the final NUL not counted.
     pub len: u64,
@@ -84,25 +28,36 @@ pub struct Hole {
     pub offset: u64,
 }
 
-/// Ends of the previous blob in each section, in characters: what offsets are relative to.
-type Expected = [u64; Store::ALL.len()];
-
-/// Appends holes to a module's table.
-#[derive(Default)]
-pub struct Writer {
-    expected: Expected,
+/// What fills a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill<'a> {
+    /// A string's payload.
+    Blob(Blob),
+    /// References; their numbers, a byte each.
+    References1(&'a [u8]),
+    /// References; their numbers, two little-endian bytes each.
+    References2(&'a [[u8; 2]]),
 }
 
-impl Writer {
-    /// Appends one hole to `out`.
+/// Ends of the previous blob in each section, in characters: what offsets are relative to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expected([u64; Store::ALL.len()]);
+
+impl Expected {
+    /// Appends the place of a blob to a table whose last numbers are its gap and its length and kind.
     #[inline]
-    pub fn put(&mut self, hole: Hole, out: &mut Vec<u8>) {
-        let expected = &mut self.expected[hole.kind.store() as usize];
-        out.put_varint(hole.gap);
-        out.put_varint(hole.len << 3 | hole.kind as u64);
-        out.put_varint(zigzag(hole.offset.wrapping_sub(*expected) as i64));
-        *expected = hole.offset + hole.len + 1;
+    pub fn put_place(&mut self, blob: Blob, out: &mut Vec<u8>) {
+        let expected = &mut self.0[blob.kind.store() as usize];
+        out.put_varint(zigzag(blob.offset.wrapping_sub(*expected) as i64));
+        *expected = blob.offset + blob.len + 1;
     }
+}
+
+/// Appends the start of a hole: its gap, and its length and kind.
+#[inline]
+pub fn put_start(gap: u64, len: u64, kind: u64, out: &mut Vec<u8>) {
+    out.put_varint(gap);
+    out.put_varint(len << 3 | kind);
 }
 
 /// Reads a module's holes.
@@ -117,61 +72,72 @@ impl<'a> Reader<'a> {
         Self { cursor: Cursor::new(bytes), expected: Expected::default() }
     }
 
-    /// The next hole, or nothing at the end. Offset and length are not yet held against the section.
+    /// The next hole's gap and what fills it, or nothing at the end. A blob's place is not yet held against its section.
     ///
     /// # Errors
-    /// A broken number, an unknown kind, an offset below 0; the offset counts from the table's start.
-    // Not an `Iterator`: callers want `?` on each, and the parser's loop wants it inlined.
-    #[inline]
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Result<Option<Hole>> {
+    /// A broken number, an offset below 0, fewer bytes than references; the offset counts from the table's start.
+    #[inline(always)]
+    pub fn hole(&mut self) -> Result<Option<(u64, Fill<'a>)>> {
         if self.cursor.remaining() == 0 {
             return Ok(None);
         }
         let gap = self.cursor.varint()?;
-        let at = self.cursor.position();
         let packed = self.cursor.varint()?;
-        let Some(kind) = Kind::from_number((packed & 7) as u8) else {
-            return Err(Error::malformed("a kind of blob from 0 to 5", (packed & 7).to_string()).at(at));
-        };
         let len = packed >> 3;
+        let Some(kind) = Kind::from_number((packed & 7) as u8) else {
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            let fill = if packed & 7 == REFERENCES {
+                Fill::References1(self.cursor.take(len)?)
+            } else {
+                Fill::References2(self.cursor.take(len.saturating_mul(2))?.as_chunks().0)
+            };
+            return Ok(Some((gap, fill)));
+        };
         let at = self.cursor.position();
         let difference = unzigzag(self.cursor.varint()?);
-        let expected = &mut self.expected[kind.store() as usize];
+        let expected = &mut self.expected.0[kind.store() as usize];
         // Both ends bounded far below 2^63, so that byte positions cannot overflow later either.
         let offset = expected.checked_add_signed(difference).filter(|o| *o < 1 << 48 && len < 1 << 48);
         let Some(offset) = offset else {
-            return Err(
-                Error::malformed("a blob offset inside the section", format!("{expected} {difference:+}")).at(at)
-            );
+            return Err(Error::malformed(
+                "a blob inside the section",
+                format!("{expected} {difference:+}, {len} long"),
+            )
+            .at(at));
         };
         *expected = offset + len + 1;
-        Ok(Some(Hole { gap, kind, len, offset }))
+        Ok(Some((gap, Fill::Blob(Blob { kind, len, offset }))))
     }
 }
 
-impl Hole {
-    /// The blob's bytes in its section, the final NUL left out.
+impl Blob {
+    /// Its bytes in its section, the final NUL left out.
     ///
     /// # Errors
-    /// It reaches beyond the section, or no NUL follows; the offset counts from the section's start.
-    #[inline]
-    pub fn blob<'a>(&self, section: &'a [u8]) -> Result<&'a [u8]> {
-        let width = self.kind.store().width() as u64;
+    /// It reaches beyond the section; the offset counts from the section's start.
+    #[inline(always)]
+    pub fn bytes<'a>(&self, section: &'a [u8]) -> Result<&'a [u8]> {
         // No overflow: the reader bounds both below 2^48.
+        let width = self.kind.store().width() as u64;
         let (start, end) = (self.offset * width, (self.offset + self.len) * width);
-        let stored = usize::try_from(end + width).ok().and_then(|end| section.get(start as usize..end));
-        let Some(stored) = stored else {
-            return Err(Error::malformed(
-                format!("a blob inside the section's {} bytes", section.len()),
-                format!("one of bytes {start} to {}", end + width),
-            )
-            .at(start));
-        };
-        let (blob, nul) = stored.split_at(stored.len() - width as usize);
+        if end + width > section.len() as u64 {
+            let expected = format!("a blob inside the section's {} bytes", section.len());
+            return Err(Error::malformed(expected, format!("one of bytes {start} to {}", end + width)).at(start));
+        }
+        Ok(&section[start as usize..end as usize])
+    }
+
+    /// That a NUL of its width follows it. Apart from [`Blob::bytes`], since looking beyond the end costs a joiner a third of its
+    /// time: [`crate::pye::read::Pye::verify`] asks, and so must who points a `str` at the blob.
+    ///
+    /// # Errors
+    /// None does, or the blob reaches beyond the section.
+    pub fn terminated(&self, section: &[u8]) -> Result<()> {
+        let end = self.bytes(section)?.len() + self.offset as usize * self.kind.store().width();
+        let nul = &section[end..end + self.kind.store().width()];
         if nul.iter().any(|b| *b != 0) {
             return Err(Error::malformed("a NUL after the blob", format!("{nul:02x?}")).at(end));
         }
-        Ok(blob)
+        Ok(())
     }
 }

@@ -129,7 +129,7 @@ fn deduplicate<'a>(blobs: &[Blob], bytes: &(impl Fn(u32) -> &'a [u8] + Sync)) ->
     }
     // Equal blobs share a hash and so a shard. The table uses other bits of the hash than these.
     let shard = |blob: &Blob| (blob.hash >> 32) as usize % SHARDS;
-    let mut members: Vec<Vec<u32>> = vec![Vec::with_capacity(blobs.len() / SHARDS * 9 / 8); SHARDS];
+    let mut members: Vec<Vec<u32>> = vec![Vec::new(); SHARDS];
     for (index, blob) in blobs.iter().enumerate() {
         members[shard(blob)].push(index as u32);
     }
@@ -204,7 +204,7 @@ mod tests {
                 let at = data.len();
                 data.extend_from_slice(content);
                 let len = content.len() as u32;
-                Blob { hash, data: at as u64, len, pos: 0, pyc_len: len, kind }
+                Blob { hash, data: at as u64, len, table: 0, kind }
             })
             .collect();
         (blobs, data)

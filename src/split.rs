@@ -1,41 +1,66 @@
-//! `.pyc` → control stream + blobs, and back.
+//! `.pyc` → control stream, table of holes and blobs; and back.
 //!
-//! The control stream *is* the `.pyc` file, header and trailing bytes included, with the payloads of long strings cut out:
-//! type byte and length of each stay. So [`join`] copies runs and fills holes; nothing is parsed again, and the round trip
-//! is exact by construction. A file that cannot be parsed is a control stream without holes.
+//! The control stream *is* the `.pyc` file, header and trailing bytes included, with holes in it: the payloads of long strings, and runs of
+//! references. Type bytes and lengths of strings stay, so [`join`] copies runs and fills holes; nothing is parsed again, and the round trip is exact by construction. A file that cannot be parsed is a control stream without holes.
 
+use std::hash::BuildHasher;
 use std::io::Write;
 
 use foldhash::fast::RandomState;
-use std::hash::BuildHasher;
 
 use crate::blob::{self, Kind, Store};
 use crate::error::{Error, Result};
-use crate::holes;
+use crate::holes::{self, Expected, Fill};
 use crate::marshal::FLAG_REF;
 use crate::marshal::pyc::Header;
-use crate::marshal::read::{Parser, Sink, Whole};
+use crate::marshal::read::{Parser, Sink};
 use crate::marshal::version::Version;
 
 /// Payloads of at least this many bytes are cut out unless `--min-blob` says otherwise. Chosen by measurement:
 /// see `format-spec/blobs.md`.
 pub const DEFAULT_MIN_BLOB: u32 = 32;
 
+/// Shorter runs of references stay in the control stream: they would save a few bytes each, and cost [`join`] a hole.
+const MIN_RUN: usize = 3;
+
 /// One payload cut out of a `.pyc`, before it has a place in a section. 32 bytes: the linker holds one for each.
 #[derive(Clone, Copy, Debug)]
 pub struct Blob {
     /// Hash of the stored form, for [`crate::merge`]; differs from run to run.
     pub hash: u64,
-    /// Where the stored form starts, in the buffer it was split in (or the linker's temporary file).
+    /// Where the stored form starts: in [`Split::data`], or in what that was copied to.
     pub data: u64,
     /// Bytes of the stored form, its NUL not counted.
     pub len: u32,
-    /// Offset of the payload in the `.pyc`.
-    pub pos: u32,
-    /// Bytes of the payload in the `.pyc`.
-    pub pyc_len: u32,
+    /// How much of [`Split::table`] comes before its place.
+    pub table: u32,
     /// How it stands in the `.pyc`, and which section stores it.
     pub kind: Kind,
+}
+
+/// A `.pyc` taken apart.
+#[derive(Default)]
+pub struct Split {
+    /// The control stream.
+    pub control: Vec<u8>,
+    /// The table of holes without the blobs' places; see [`holes`].
+    pub table: Vec<u8>,
+    /// Number of holes.
+    pub holes: u32,
+    /// The blobs' stored forms, one after the other.
+    pub data: Vec<u8>,
+    /// The blobs, in the order of the file.
+    pub blobs: Vec<Blob>,
+}
+
+impl Split {
+    fn clear(&mut self) {
+        self.control.clear();
+        self.table.clear();
+        self.holes = 0;
+        self.data.clear();
+        self.blobs.clear();
+    }
 }
 
 /// Splits files one after the other, keeping its buffers.
@@ -43,44 +68,53 @@ pub struct Blob {
 pub struct Splitter {
     parser: Parser,
     hasher: RandomState,
-    decoded: Vec<u8>,
+    run: Vec<u16>,
 }
 
 impl Splitter {
-    /// Splits the `.pyc` that `buffer` holds, appending what is to be cut out to `blobs` in the order of the file. Text that is
-    /// stored in another form than the file's is appended to `buffer`.
+    /// Splits `pyc` into `out`, which is cleared first. A file that cannot be split is all control stream; the error says why. So
+    /// `out` is always whole.
     ///
     /// # Errors
-    /// The file has no header pye knows, or its marshal data is broken; `blobs` and `buffer` are then as they were.
+    /// The file has no header pye knows, or its marshal data is broken.
     pub fn split(
         &mut self,
-        buffer: &mut Vec<u8>,
+        pyc: &[u8],
         forced: Option<&'static Version>,
         min_blob: u32,
-        blobs: &mut Vec<Blob>,
+        out: &mut Split,
     ) -> Result<Header> {
-        let first = blobs.len();
-        let header = Header::parse(buffer, forced)?;
-        let mut cutter =
-            Cutter { input: buffer, min: min_blob.max(1) as usize, v2: header.version.dialect.is_v2(), blobs };
-        if let Err(error) =
-            self.parser.parse(buffer, header.version.header_len, header.version, &mut Whole, &mut cutter)
-        {
-            blobs.truncate(first);
-            return Err(error);
+        let split = self.try_split(pyc, forced, min_blob, out);
+        if split.is_err() {
+            out.clear();
+            out.control.extend_from_slice(pyc);
         }
-        for blob in &mut blobs[first..] {
-            if !blob.kind.verbatim() {
-                self.decoded.clear();
-                let pos = blob.pos as usize;
-                blob::decode(&buffer[pos..pos + blob.pyc_len as usize], blob.kind, &mut self.decoded);
-                blob.data = buffer.len() as u64;
-                blob.len = self.decoded.len() as u32;
-                buffer.extend_from_slice(&self.decoded);
-            }
-            let data = blob.data as usize;
-            blob.hash = self.hasher.hash_one(&buffer[data..data + blob.len as usize]);
-        }
+        split
+    }
+
+    fn try_split(
+        &mut self,
+        pyc: &[u8],
+        forced: Option<&'static Version>,
+        min_blob: u32,
+        out: &mut Split,
+    ) -> Result<Header> {
+        out.clear();
+        self.run.clear();
+        let header = Header::parse(pyc, forced)?;
+        let mut cutter = Cutter {
+            input: pyc,
+            min: min_blob.max(1) as usize,
+            v2: header.version.dialect.is_v2(),
+            hasher: &self.hasher,
+            run: &mut self.run,
+            highest: 0,
+            copied: 0,
+            gap: 0,
+            out,
+        };
+        self.parser.parse(pyc, header.version.header_len, header.version, &mut cutter)?;
+        cutter.copy_to(pyc.len());
         Ok(header)
     }
 
@@ -90,17 +124,39 @@ impl Splitter {
     }
 }
 
-/// The parser's sink that notes long strings.
+/// The parser's sink that cuts.
 struct Cutter<'a> {
     input: &'a [u8],
     min: usize,
     v2: bool,
-    blobs: &'a mut Vec<Blob>,
+    hasher: &'a RandomState,
+    /// The numbers of the run of references that starts at `copied`, and the highest of them.
+    run: &'a mut Vec<u16>,
+    highest: u16,
+    /// Input up to here is in `out`.
+    copied: usize,
+    /// Control bytes since the last hole.
+    gap: u64,
+    out: &'a mut Split,
 }
 
 impl Sink for Cutter<'_> {
     #[inline(always)]
-    fn string(&mut self, _at: usize, byte: u8, start: usize, len: usize, _present: usize) {
+    fn reference(&mut self, at: usize, byte: u8, number: u32) {
+        // A flagged one keeps its flag in the control stream.
+        let Ok(number) = u16::try_from(number) else { return };
+        if byte != b'r' {
+            return;
+        }
+        if at != self.copied + 5 * self.run.len() {
+            self.copy_to(at);
+        }
+        self.run.push(number);
+        self.highest = self.highest.max(number);
+    }
+
+    #[inline(always)]
+    fn string(&mut self, _at: usize, byte: u8, start: usize, len: usize) {
         if len >= self.min {
             self.cut(byte, start, len);
         }
@@ -108,6 +164,33 @@ impl Sink for Cutter<'_> {
 }
 
 impl Cutter<'_> {
+    /// Ends the run of references, if there is one, and copies the input up to `at`.
+    #[inline(always)]
+    fn copy_to(&mut self, at: usize) {
+        if self.run.len() >= MIN_RUN {
+            let wide = u64::from(self.highest > 0xff);
+            holes::put_start(self.gap, self.run.len() as u64, holes::REFERENCES + wide, &mut self.out.table);
+            if wide == 0 {
+                self.out.table.extend(self.run.iter().map(|n| *n as u8));
+            } else {
+                self.out.table.extend(self.run.iter().flat_map(|n| n.to_le_bytes()));
+            }
+            self.end_hole(self.copied + 5 * self.run.len());
+        }
+        self.run.clear();
+        self.highest = 0;
+        self.out.control.extend_from_slice(&self.input[self.copied..at]);
+        self.gap += (at - self.copied) as u64;
+        self.copied = at;
+    }
+
+    #[inline(always)]
+    fn end_hole(&mut self, end: usize) {
+        self.out.holes += 1;
+        self.copied = end;
+        self.gap = 0;
+    }
+
     fn cut(&mut self, byte: u8, start: usize, len: usize) {
         let payload = &self.input[start..start + len];
         let kind = match byte & !FLAG_REF {
@@ -120,54 +203,251 @@ impl Cutter<'_> {
             },
             _ => blob::classify_latin1(payload),
         };
-        self.blobs.push(Blob {
-            hash: 0,
-            data: start as u64,
-            len: len as u32,
-            pos: start as u32,
-            pyc_len: len as u32,
+        self.copy_to(start);
+        let data = self.out.data.len();
+        if kind.verbatim() {
+            self.out.data.extend_from_slice(payload);
+        } else {
+            blob::decode(payload, kind, &mut self.out.data);
+        }
+        let stored = &self.out.data[data..];
+        holes::put_start(self.gap, (stored.len() / kind.store().width()) as u64, kind as u64, &mut self.out.table);
+        self.out.blobs.push(Blob {
+            hash: self.hasher.hash_one(stored),
+            data: data as u64,
+            len: stored.len() as u32,
+            table: self.out.table.len() as u32,
             kind,
         });
+        self.end_hole(start + len);
     }
+}
+
+/// Puts the places of `blobs` into `table`, as [`Split`] leaves it, and appends the whole to `out`. `offsets` are the blobs' places
+/// in their sections, in bytes.
+pub fn place_blobs(table: &[u8], blobs: &[Blob], offsets: impl Iterator<Item = u64>, out: &mut Vec<u8>) {
+    let mut expected = Expected::default();
+    let mut copied = 0;
+    for (blob, offset) in blobs.iter().zip(offsets) {
+        out.extend_from_slice(&table[copied..blob.table as usize]);
+        copied = blob.table as usize;
+        let width = blob.kind.store().width() as u64;
+        let place = holes::Blob { kind: blob.kind, len: u64::from(blob.len) / width, offset: offset / width };
+        expected.put_place(place, out);
+    }
+    out.extend_from_slice(&table[copied..]);
 }
 
 /// The payload sections, by [`Store`].
 pub type Stores<'a> = [&'a [u8]; Store::ALL.len()];
 
-/// Writes the `.pyc` that `control`, `holes` and the payload sections make up to `out`, without holding it in memory.
+/// Section named in errors about a module's control stream; offsets count from that stream's start.
+pub const CONTROL: &str = "the module's control stream";
+/// Section named in errors about a module's table of holes; offsets count from that table's start.
+pub const HOLES: &str = "the module's holes";
+
+/// Where [`join`] writes.
+pub trait Target {
+    /// At least `len` bytes to write to, and the same again every time until [`Target::advance`].
+    ///
+    /// # Errors
+    /// There is no more room, or what was written so far cannot be passed on.
+    fn room(&mut self, len: usize) -> Result<&mut [u8]>;
+    /// The first `len` bytes of the room have been written.
+    fn advance(&mut self, len: usize);
+}
+
+/// A run of at most so many bytes is copied by one move of as many, the surplus being overwritten by what follows.
+const STRIDE: usize = 32;
+/// Most bytes asked of a [`Target`] at a time.
+const CHUNK: usize = 1 << 14;
+
+/// Joins into memory: the buffer ends up holding just the file.
 ///
 /// # Errors
-/// Holes beyond the control stream, blobs beyond their section, characters that do not exist; or `out` fails.
-pub fn join<W: Write>(control: &[u8], holes: &[u8], stores: &Stores<'_>, out: &mut W) -> Result<()> {
-    /// Characters converted at a time.
-    const CHUNK: usize = 4096;
-    let write = |out: &mut W, bytes: &[u8]| out.write_all(bytes).map_err(|e| Error::io("cannot write", e));
-    let mut rest = control;
-    let mut reader = holes::Reader::new(holes);
-    let mut encoded = Vec::new();
-    while let Some(hole) = reader.next().map_err(|e| e.within("the module's holes"))? {
-        let Some((run, after)) = usize::try_from(hole.gap).ok().and_then(|gap| rest.split_at_checked(gap)) else {
-            return Err(Error::malformed(
-                format!("a hole within the {} control bytes left", rest.len()),
-                format!("one {} bytes on", hole.gap),
-            )
-            .at(control.len() - rest.len())
-            .within("the module's control stream"));
-        };
-        rest = after;
-        write(out, run)?;
-        let store = hole.kind.store();
-        let named = |e: Error| e.within(store.section());
-        let blob = hole.blob(stores[store as usize]).map_err(named)?;
-        if hole.kind.verbatim() {
-            write(out, blob)?;
-        } else {
-            for chunk in blob.chunks(CHUNK * store.width()) {
-                encoded.clear();
-                blob::encode(chunk, hole.kind, &mut encoded).map_err(named)?;
-                write(out, &encoded)?;
+/// As [`join`], and when the file is longer than `len`.
+pub fn join_into(control: &[u8], holes: &[u8], stores: &Stores<'_>, len: usize, out: &mut Vec<u8>) -> Result<()> {
+    struct Memory<'a> {
+        window: &'a mut [u8],
+        used: usize,
+    }
+    impl Target for Memory<'_> {
+        #[inline(always)]
+        fn room(&mut self, len: usize) -> Result<&mut [u8]> {
+            let left = self.window.len() - self.used;
+            match self.window.get_mut(self.used..) {
+                Some(room) if room.len() >= len => Ok(room),
+                _ => Err(Error::malformed(format!("{left} bytes more"), len.to_string())),
             }
         }
+
+        #[inline(always)]
+        fn advance(&mut self, len: usize) {
+            self.used += len;
+        }
     }
-    write(out, rest)
+    // What the buffer held before is overwritten: zeroing it would cost as much as joining.
+    out.resize(len + STRIDE, 0);
+    let mut memory = Memory { window: out, used: 0 };
+    let joined = join(control, holes, stores, &mut memory);
+    let used = memory.used;
+    out.truncate(used);
+    joined
+}
+
+/// Writes the `.pyc` that `control`, `holes` and the payload sections make up to `out`. Beyond what `out` holds it needs no memory.
+///
+/// # Errors
+/// Holes beyond the control stream, blobs beyond their section, characters that do not exist; or `out` has no room.
+pub fn join<T: Target>(control: &[u8], holes: &[u8], stores: &Stores<'_>, out: &mut T) -> Result<()> {
+    let mut rest = control;
+    let mut reader = holes::Reader::new(holes);
+    while let Some((gap, fill)) = reader.hole().map_err(|e| e.within(HOLES))? {
+        if gap > rest.len() as u64 {
+            let expected = format!("a hole within the {} control bytes left", rest.len());
+            let at = control.len() - rest.len();
+            return Err(Error::malformed(expected, format!("one {gap} bytes on")).at(at).within(CONTROL));
+        }
+        put(out, rest, gap as usize)?;
+        rest = &rest[gap as usize..];
+        match fill {
+            Fill::Blob(blob) => {
+                let store = blob.kind.store();
+                let named = |e: Error| e.within(store.section());
+                let bytes = blob.bytes(stores[store as usize]).map_err(named)?;
+                if blob.kind.verbatim() {
+                    put(out, bytes, bytes.len())?;
+                } else {
+                    let mut encoded = Vec::new();
+                    for chunk in bytes.chunks(CHUNK / 4 * store.width()) {
+                        encoded.clear();
+                        blob::encode(chunk, blob.kind, &mut encoded).map_err(named)?;
+                        put(out, &encoded, encoded.len())?;
+                    }
+                }
+            }
+            Fill::References1(numbers) => references(out, numbers, |n| u64::from(*n))?,
+            Fill::References2(numbers) => references(out, numbers, |n| u64::from(u16::from_le_bytes(*n)))?,
+        }
+    }
+    put(out, rest, rest.len())
+}
+
+/// Writes references with these numbers.
+#[inline(always)]
+fn references<T: Target, N>(out: &mut T, numbers: &[N], number: impl Fn(&N) -> u64) -> Result<()> {
+    const LEN: usize = 5;
+    const WIDE: usize = size_of::<u64>();
+    for numbers in numbers.chunks(CHUNK / WIDE) {
+        let room = out.room(numbers.len() * LEN)?;
+        let mut at = 0;
+        for n in numbers {
+            let bytes = (u64::from(b'r') | number(n) << 8).to_le_bytes();
+            // One move of a whole word where there is room for one; the surplus is overwritten by what follows.
+            match room[at..].first_chunk_mut::<WIDE>() {
+                Some(wide) => *wide = bytes,
+                None => room[at..at + LEN].copy_from_slice(&bytes[..LEN]),
+            }
+            at += LEN;
+        }
+        out.advance(at);
+    }
+    Ok(())
+}
+
+/// Writes the first `len` bytes of `from`.
+#[inline(always)]
+fn put<T: Target>(out: &mut T, from: &[u8], len: usize) -> Result<()> {
+    if len <= STRIDE
+        && let Some(wide) = from.first_chunk::<STRIDE>()
+        && let Some(room) = out.room(len)?.first_chunk_mut::<STRIDE>()
+    {
+        *room = *wide;
+        out.advance(len);
+        return Ok(());
+    }
+    for chunk in from[..len].chunks(CHUNK) {
+        out.room(chunk.len())?[..chunk.len()].copy_from_slice(chunk);
+        out.advance(chunk.len());
+    }
+    Ok(())
+}
+
+/// Passes what is joined on to a writer, a few pages at a time.
+pub struct Stream<'w, W> {
+    writer: &'w mut W,
+    buffer: Vec<u8>,
+    used: usize,
+    /// Bytes passed on, and the most there may be.
+    passed: u64,
+    cap: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl<'w, W: Write> Stream<'w, W> {
+    /// Writes at most `cap` bytes to `writer`.
+    pub fn new(writer: &'w mut W, cap: u64) -> Self {
+        Self { writer, buffer: vec![0; 4 * CHUNK], used: 0, passed: 0, cap, crc: crc32fast::Hasher::new() }
+    }
+
+    /// Passes the rest on; returns the number of bytes written in all, and their CRC32.
+    ///
+    /// # Errors
+    /// The writer fails, or there are too many.
+    pub fn finish(mut self) -> Result<(u64, u32)> {
+        self.flush()?;
+        Ok((self.passed, self.crc.finalize()))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let bytes = &self.buffer[..self.used];
+        self.passed += bytes.len() as u64;
+        if self.passed > self.cap {
+            return Err(Error::malformed(format!("a .pyc of {} bytes", self.cap), "a longer one"));
+        }
+        self.crc.update(bytes);
+        self.used = 0;
+        self.writer.write_all(bytes).map_err(|e| Error::io("cannot write", e))
+    }
+}
+
+impl<W: Write> Target for Stream<'_, W> {
+    #[inline]
+    fn room(&mut self, len: usize) -> Result<&mut [u8]> {
+        if self.buffer.len() - self.used < len {
+            self.flush()?;
+        }
+        Ok(&mut self.buffer[self.used..])
+    }
+
+    #[inline]
+    fn advance(&mut self, len: usize) {
+        self.used += len;
+    }
+}
+
+/// The blobs of a module with the offsets of their payloads in its `.pyc`, in order.
+///
+/// # Errors
+/// As [`join`].
+pub fn places(table: &[u8], stores: &Stores<'_>) -> Result<Vec<(u64, holes::Blob)>> {
+    let mut reader = holes::Reader::new(table);
+    let mut at = 0u64;
+    let mut places = Vec::new();
+    while let Some((gap, fill)) = reader.hole().map_err(|e| e.within(HOLES))? {
+        // Saturating: a table that lies gives offsets that are not met.
+        at = at.saturating_add(gap);
+        let len = match fill {
+            Fill::Blob(blob) => {
+                places.push((at, blob));
+                let store = blob.kind.store();
+                let bytes = blob.bytes(stores[store as usize]).map_err(|e| e.within(store.section()))?;
+                blob::encoded_len(bytes, blob.kind) as u64
+            }
+            Fill::References1(numbers) => 5 * numbers.len() as u64,
+            Fill::References2(numbers) => 5 * numbers.len() as u64,
+        };
+        at = at.saturating_add(len);
+    }
+    Ok(places)
 }

@@ -9,14 +9,12 @@ use siphasher::sip::{SipHasher13, SipHasher24};
 
 use crate::error::{Error, Result};
 use crate::fsys;
-use crate::holes::Missing;
 use crate::link::distributions::source_of;
 use crate::marshal::check::check;
 use crate::marshal::pyc::{Header, Validation};
-use crate::marshal::read::Whole;
 use crate::marshal::version::Version;
+use crate::pye::ModuleKind;
 use crate::pye::read::{Module, Pye};
-use crate::pye::{ModuleKind, NAMES, Part};
 use crate::tree::Found;
 use crate::unpack::{Source, place};
 
@@ -54,7 +52,7 @@ pub fn verify_pyc(path: &Path, forced: Option<&'static Version>) -> Result<Verif
     let mut bytes = Vec::new();
     fsys::read(path, &mut bytes)?;
     let header = Header::parse(&bytes, forced).map_err(|e| e.in_file(path))?;
-    check(&bytes, header.version.header_len, header.version, &mut Whole).map_err(|e| e.in_file(path))?;
+    check(&bytes, header.version.header_len, header.version).map_err(|e| e.in_file(path))?;
     Ok(Verified { modules: 1, nothing_to_compare: 1, ..Verified::default() })
 }
 
@@ -94,13 +92,9 @@ fn verify_module(pye: &Pye<'_>, module: &Module<'_>, original: Option<PathBuf>) 
     match version {
         None => verified.raw = 1,
         Some(version) => {
-            let mut missing = Missing::new(module.holes);
-            check(module.control, version.header_len, version, &mut missing).and_then(|_| missing.finish()).map_err(
-                |e| {
-                    let at = record.control + e.offset().unwrap_or(0);
-                    e.at(at).within(NAMES[Part::Control as usize]).in_module(module.path)
-                },
-            )?;
+            let mut pyc = Vec::new();
+            pye.join_into(module, &mut pyc)?;
+            check(&pyc, version.header_len, version).map_err(|e| e.within("the joined .pyc").in_module(module.path))?;
         }
     }
     let source = original.as_deref().and_then(source_of).filter(|s| s.is_file());

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use crate::blob::Store;
-use crate::convert::{Options, kind};
+use crate::convert::{Options, append, kind};
 use crate::error::{Error, Result};
 use crate::fsys;
 use crate::limits::MAX_PYE_BYTES;
@@ -33,7 +33,7 @@ use crate::merge::Totals;
 use crate::pye::ModuleKind;
 use crate::pye::read::Pye;
 use crate::pye::write::{Input, Module, plan, preference};
-use crate::split::{Blob, Splitter};
+use crate::split::{Blob, Split, Splitter};
 use crate::tree::{Found, PYE, has_suffix};
 
 /// A file that lost to another one of the same name.
@@ -79,14 +79,26 @@ struct Source {
     record: Option<usize>,
 }
 
-/// What reading a source gave.
+/// What reading a source gave: a module without its names, and its blobs.
 struct Loaded {
-    header: Option<Header>,
+    module: Module,
     raw: Option<Error>,
-    base: u64,
-    pyc_len: u32,
-    pyc_crc: u32,
     blobs: Vec<Blob>,
+}
+
+/// What a thread needs to read sources one after the other.
+#[derive(Default)]
+struct Scratch {
+    splitter: Splitter,
+    pyc: Vec<u8>,
+    split: Split,
+    data: Vec<u8>,
+}
+
+/// The temporary file that everything read is kept in.
+struct Spill {
+    file: File,
+    len: AtomicU64,
 }
 
 /// Told how far the linker is: bytes read and written so far.
@@ -102,17 +114,17 @@ pub fn link(files: &[Found], output: &Path, options: Options, progress: Progress
     let sources = collect(files, &mut report);
     let sources = shadow(sources, &mut report);
     let directory = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let spill = tempfile::tempfile_in(directory)
+    let file = tempfile::tempfile_in(directory)
         .map_err(|e| Error::io("cannot make a temporary file in", e).in_file(directory))?;
-    let spilled = AtomicU64::new(0);
+    let spill = Spill { file, len: AtomicU64::new(0) };
     let splitter = Splitter::default();
     let loaded: Vec<Result<Loaded>> = sources
         .par_iter()
         .map_init(
-            || (splitter.sibling(), Vec::new(), Vec::new()),
-            |(splitter, buffer, blobs), source| {
-                let loaded = read(source, splitter, buffer, blobs, options, &spill, &spilled);
-                progress(loaded.as_ref().map_or(0, |l| u64::from(l.pyc_len)));
+            || Scratch { splitter: splitter.sibling(), ..Scratch::default() },
+            |scratch, source| {
+                let loaded = scratch.read(source, options, &spill);
+                progress(loaded.as_ref().map_or(0, |l| u64::from(l.module.pyc_len)));
                 loaded
             },
         )
@@ -121,7 +133,7 @@ pub fn link(files: &[Found], output: &Path, options: Options, progress: Progress
     add_namespaces(&mut modules, &mut report);
     find_duplicates(&modules, &mut report);
 
-    let data = Map::range(&spill, 0, spilled.into_inner())?;
+    let data = Map::range(&spill.file, 0, spill.len.into_inner())?;
     let input = Input { package: true, min_blob: options.min_blob, modules: &modules, blobs: &blobs, data: &data };
     let plan = plan(input)?;
     report.totals = *plan.totals();
@@ -187,38 +199,35 @@ fn shadow(mut sources: Vec<Source>, report: &mut Report) -> Vec<Source> {
     kept
 }
 
-/// Reads, splits and spills one source.
-fn read(
-    source: &Source,
-    splitter: &mut Splitter,
-    buffer: &mut Vec<u8>,
-    blobs: &mut Vec<Blob>,
-    options: Options,
-    spill: &File,
-    spilled: &AtomicU64,
-) -> Result<Loaded> {
-    match source.record {
-        None => {
-            fsys::read(&source.file, buffer)?;
+impl Scratch {
+    /// Reads, splits and spills one source.
+    fn read(&mut self, source: &Source, options: Options, spill: &Spill) -> Result<Loaded> {
+        match source.record {
+            None => {
+                fsys::read(&source.file, &mut self.pyc)?;
+            }
+            Some(number) => {
+                let map = Map::open(&source.file, MAX_PYE_BYTES)?;
+                let pye = Pye::open(&map).map_err(|e| e.in_file(&source.file))?;
+                pye.module(number)
+                    .and_then(|m| pye.join_into(&m, &mut self.pyc))
+                    .map_err(|e| e.in_file(&source.file))?;
+            }
         }
-        Some(number) => {
-            let map = Map::open(&source.file, MAX_PYE_BYTES)?;
-            let pye = Pye::open(&map).map_err(|e| e.in_file(&source.file))?;
-            buffer.clear();
-            pye.module(number).and_then(|m| pye.join(&m, buffer)).map_err(|e| e.in_file(&source.file))?;
-        }
+        let split = self.splitter.split(&self.pyc, options.python_version, options.min_blob, &mut self.split);
+        let (header, raw) = match split {
+            Ok(header) => (Some(header), None),
+            Err(error) => (None, Some(error.in_file(&source.file))),
+        };
+        let parts = &self.split;
+        let len = (parts.control.len() + parts.table.len() + parts.data.len()) as u64;
+        let base = spill.len.fetch_add(len, Ordering::Relaxed);
+        self.data.clear();
+        let module = append(&mut self.split, &mut self.data, base);
+        spill.file.write_all_at(&self.data, base).map_err(|e| Error::io("cannot write a temporary file", e))?;
+        let module = Module { header, pyc_len: self.pyc.len() as u32, pyc_crc: crc32fast::hash(&self.pyc), ..module };
+        Ok(Loaded { module, raw, blobs: self.split.blobs.clone() })
     }
-    blobs.clear();
-    let pyc_len = buffer.len() as u32;
-    let pyc_crc = crc32fast::hash(buffer);
-    let (header, raw) = match splitter.split(buffer, options.python_version, options.min_blob, blobs) {
-        Ok(header) => (Some(header), None),
-        Err(error) => (None, Some(error.in_file(&source.file))),
-    };
-    let base = spilled.fetch_add(buffer.len() as u64, Ordering::Relaxed);
-    spill.write_all_at(buffer, base).map_err(|e| Error::io("cannot write a temporary file", e))?;
-    blobs.iter_mut().for_each(|b| b.data += base);
-    Ok(Loaded { header, raw, base, pyc_len, pyc_crc, blobs: blobs.clone() })
 }
 
 /// Names everything that was read and sorts it as the file has it; the blobs follow their modules.
@@ -239,16 +248,13 @@ fn resolve_all(
             }
         };
         let name = resolve::name(&source.path);
+        let header = loaded.module.header;
         let module = Module {
-            kind: kind(&loaded.header, name.kind),
-            name: if loaded.header.is_some() { name.dotted } else { Vec::new() },
+            kind: kind(&header, name.kind),
+            name: if header.is_some() { name.dotted } else { Vec::new() },
             path: source.path,
             optimization: name.optimization,
-            header: loaded.header,
-            base: loaded.base,
-            pyc_len: loaded.pyc_len,
-            pyc_crc: loaded.pyc_crc,
-            blobs: 0..0,
+            ..loaded.module
         };
         report.raw.extend(loaded.raw.take());
         named.push((module, loaded.blobs));
@@ -320,10 +326,8 @@ fn add_namespaces(modules: &mut Vec<Module>, report: &mut Report) {
             kind: ModuleKind::Namespace,
             optimization,
             header: Some(header),
-            base: 0,
-            pyc_len: 0,
-            pyc_crc: 0,
-            blobs: 0..0,
+            // No file stands behind it.
+            ..append(&mut Split::default(), &mut Vec::new(), 0)
         });
     }
     modules.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));

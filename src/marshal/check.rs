@@ -6,7 +6,7 @@
 //!
 //! Sources: `r_object` in `Python/marshal.c`, `_PyCode_Validate` in `Objects/codeobject.c`.
 
-use super::read::{Parser, Payloads, Sink, Summary};
+use super::read::{Parser, Sink, Summary};
 use super::version::Version;
 use super::{FLAG_REF, Shape};
 use crate::blob;
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// The first break of the grammar or of a rule above, with its offset.
-pub fn check<P: Payloads>(input: &[u8], start: usize, version: &Version, payloads: &mut P) -> Result<Summary> {
+pub fn check(input: &[u8], start: usize, version: &Version) -> Result<Summary> {
     let mut checker = Checker {
         input,
         version,
@@ -32,7 +32,7 @@ pub fn check<P: Payloads>(input: &[u8], start: usize, version: &Version, payload
         numbered: Vec::new(),
         error: None,
     };
-    let summary = Parser::default().parse(input, start, version, payloads, &mut checker)?;
+    let summary = Parser::default().parse(input, start, version, &mut checker)?;
     match checker.error {
         Some(error) => Err(error),
         None => Ok(summary),
@@ -269,14 +269,13 @@ impl Sink for Checker<'_> {
         self.deliver(at, object);
     }
 
-    fn string(&mut self, at: usize, byte: u8, start: usize, len: usize, present: usize) {
+    fn string(&mut self, at: usize, byte: u8, start: usize, len: usize) {
         let v2 = self.version.dialect.is_v2();
         let class = match byte & !FLAG_REF {
             b's' => Class::Bytes,
             b't' if v2 => Class::Bytes,
             b'u' | b't' => {
-                // A hole's blob has a canonical form: it was valid, and is made valid again.
-                let payload = self.input.get(start..start + present).unwrap_or_default();
+                let payload = self.input.get(start..start + len).unwrap_or_default();
                 if blob::classify_utf8(payload).is_none() {
                     self.fail(start, "text in UTF-8", "bytes that are not");
                 }
@@ -318,7 +317,6 @@ impl Sink for Checker<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::marshal::read::Whole;
     use crate::marshal::version::VERSIONS;
 
     /// The smallest code object of 3.12, with `consts` as given.
@@ -335,7 +333,7 @@ mod tests {
 
     fn result(input: &[u8]) -> Result<Summary> {
         let version = VERSIONS.iter().find(|v| v.minor == 12).unwrap();
-        check(input, 0, version, &mut Whole)
+        check(input, 0, version)
     }
 
     #[test]

@@ -4,9 +4,6 @@
 //! reference numbers against the objects numbered so far, NULL in its place, depth. It builds nothing and decodes nothing:
 //! memory is the stack of open containers, at most [`MAX_DEPTH`] frames. Time is linear, since every step consumes a byte:
 //! a count that exceeds the bytes left is an error at once (an object takes at least one byte).
-//!
-//! The same pass reads marshal data *with holes*, which is what a control stream is (see [`crate::split`]): [`Payloads`]
-//! says how many bytes of a string's payload stand in the stream.
 
 use super::version::Version;
 use super::{Shape, type_of};
@@ -26,10 +23,10 @@ pub trait Sink {
     fn reference(&mut self, at: usize, byte: u8, number: u32) {
         let _ = (at, byte, number);
     }
-    /// A string of `len` bytes, of which `present` stand at `start`: all of them, or none when the stream has a hole.
+    /// A string whose `len` bytes of payload start at `start`.
     #[inline(always)]
-    fn string(&mut self, at: usize, byte: u8, start: usize, len: usize, present: usize) {
-        let _ = (at, byte, start, len, present);
+    fn string(&mut self, at: usize, byte: u8, start: usize, len: usize) {
+        let _ = (at, byte, start, len);
     }
     /// A container; its children follow, then [`Sink::close`].
     #[inline(always)]
@@ -45,23 +42,6 @@ pub trait Sink {
 
 /// Checks structure only.
 impl Sink for () {}
-
-/// How much of a string's payload stands in the stream.
-pub trait Payloads {
-    /// Bytes of the payload at `start`, announced as `len` bytes, that the stream itself holds: `len`, or 0 for a hole.
-    fn present(&mut self, start: usize, len: usize) -> usize;
-}
-
-/// A stream without holes: a plain `.pyc`.
-#[derive(Clone, Copy, Debug)]
-pub struct Whole;
-
-impl Payloads for Whole {
-    #[inline(always)]
-    fn present(&mut self, _start: usize, len: usize) -> usize {
-        len
-    }
-}
 
 /// What stands open. `left` counts the objects still to come.
 #[derive(Clone, Copy)]
@@ -101,14 +81,7 @@ impl Parser {
     ///
     /// # Errors
     /// The first break of the grammar, with its offset.
-    pub fn parse<S: Sink, P: Payloads>(
-        &mut self,
-        input: &[u8],
-        start: usize,
-        version: &Version,
-        payloads: &mut P,
-        sink: &mut S,
-    ) -> Result<Summary> {
+    pub fn parse<S: Sink>(&mut self, input: &[u8], start: usize, version: &Version, sink: &mut S) -> Result<Summary> {
         if input.len() as u64 > MAX_PYC_BYTES {
             return Err(Error::limit("bytes in a .pyc", MAX_PYC_BYTES, input.len() as u64));
         }
@@ -174,12 +147,11 @@ impl Parser {
                 STRING8 => {
                     let Some(&len) = input.get(pos) else { return Err(short(pos, 1, input, "a string's length")) };
                     let len = usize::from(len);
-                    let present = payloads.present(pos + 1, len);
-                    let end = pos + 1 + present;
+                    let end = pos + 1 + len;
                     if end > input.len() {
                         return Err(short(pos + 1, len, input, "a string"));
                     }
-                    sink.string(at, byte, pos + 1, len, present);
+                    sink.string(at, byte, pos + 1, len);
                     pos = end;
                     continue;
                 }
@@ -187,12 +159,11 @@ impl Parser {
                     let len = self.size(input, pos)?;
                     // 2.7 numbers its interned strings for `R`.
                     numbered += u32::from(v2 && byte == b't');
-                    let present = payloads.present(pos + 4, len);
-                    let end = pos + 4 + present;
+                    let end = pos + 4 + len;
                     if end > input.len() {
                         return Err(short(pos + 4, len, input, "a string"));
                     }
-                    sink.string(at, byte, pos + 4, len, present);
+                    sink.string(at, byte, pos + 4, len);
                     pos = end;
                     continue;
                 }

@@ -2,7 +2,7 @@
 //! nothing is decoded, payloads stay in the input.
 
 use super::FLAG_REF;
-use super::read::{Parser, Payloads, Sink, Summary};
+use super::read::{Parser, Sink, Summary};
 use super::version::Version;
 use crate::error::Result;
 
@@ -33,17 +33,11 @@ impl Tape {
     ///
     /// # Errors
     /// As [`Parser::parse`]; the tape then holds what was read before the error.
-    pub fn read<P: Payloads>(
-        &mut self,
-        input: &[u8],
-        start: usize,
-        version: &Version,
-        payloads: &mut P,
-    ) -> Result<Summary> {
+    pub fn read(&mut self, input: &[u8], start: usize, version: &Version) -> Result<Summary> {
         self.entries.clear();
         self.open.clear();
         let mut recorder = Recorder { entries: &mut self.entries, open: &mut self.open };
-        self.parser.parse(input, start, version, payloads, &mut recorder)
+        self.parser.parse(input, start, version, &mut recorder)
     }
 
     /// All objects in pre-order.
@@ -100,7 +94,7 @@ impl Sink for Recorder<'_> {
     }
 
     #[inline(always)]
-    fn string(&mut self, at: usize, _byte: u8, _start: usize, _len: usize, _present: usize) {
+    fn string(&mut self, at: usize, _byte: u8, _start: usize, _len: usize) {
         self.push(at);
     }
 

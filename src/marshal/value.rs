@@ -28,11 +28,11 @@ pub enum Value<'a> {
     ComplexText(&'a [u8], &'a [u8]),
     /// `y`: two doubles.
     Complex(&'a [u8; 16]),
-    /// `s t u a A z Z`: the payload, empty where the stream has a hole.
+    /// `s t u a A z Z`: where the payload is.
     String {
-        /// The length the stream announces.
+        /// Its bytes.
         len: usize,
-        /// Offset at which the payload stands, or would.
+        /// Offset at which it starts.
         start: usize,
     },
     /// `r`, or `R` in 2.7.

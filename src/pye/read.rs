@@ -6,9 +6,10 @@ use std::ops::Range;
 
 use super::*;
 use crate::elf;
-use crate::limits::MAX_PATH_BYTES;
+use crate::holes::{Fill, Reader};
+use crate::limits::{MAX_EXPANSION, MAX_PATH_BYTES, MIN_EXPANDED};
 use crate::marshal::pyc;
-use crate::split::{self, Stores};
+use crate::split::{self, Stores, Stream};
 
 /// A `.pye` file.
 #[derive(Clone, Debug)]
@@ -174,9 +175,13 @@ impl<'a> Pye<'a> {
     /// # Errors
     /// Broken tables, or `out` fails. What was written before the error is not the file.
     pub fn join<W: Write>(&self, module: &Module<'_>, out: &mut W) -> Result<()> {
-        let mut counted = Counted { out, crc: crc32fast::Hasher::new(), len: 0, cap: u64::from(module.record.pyc_len) };
-        split::join(module.control, module.holes, &self.stores(), &mut counted).map_err(|e| self.of(module, e))?;
-        let (len, crc) = (counted.len, counted.crc.finalize());
+        let mut stream = Stream::new(out, u64::from(module.record.pyc_len));
+        let joined = split::join(module.control, module.holes, &self.stores(), &mut stream);
+        let (len, crc) = joined.and_then(|()| stream.finish()).map_err(|e| self.of(module, e))?;
+        self.check_sum(module, len, crc)
+    }
+
+    fn check_sum(&self, module: &Module<'_>, len: u64, crc: u32) -> Result<()> {
         if (len, crc) != (u64::from(module.record.pyc_len), module.record.pyc_crc) {
             let stated = format!("a .pyc of {} bytes, CRC32 {:08x}", module.record.pyc_len, module.record.pyc_crc);
             return Err(self.of(module, Error::malformed(stated, format!("{len} bytes, {crc:08x}"))));
@@ -184,11 +189,27 @@ impl<'a> Pye<'a> {
         Ok(())
     }
 
+    /// As [`Pye::join`], into memory, replacing what `out` held: refuses a module that would take [`MAX_EXPANSION`] times the bytes of the file.
+    ///
+    /// # Errors
+    /// As [`Pye::join`], or that one.
+    pub fn join_into(&self, module: &Module<'_>, out: &mut Vec<u8>) -> Result<()> {
+        let held: usize = self.parts.iter().map(|p| p.len()).sum();
+        let cap = (held as u64).saturating_mul(MAX_EXPANSION).max(MIN_EXPANDED);
+        if u64::from(module.record.pyc_len) > cap {
+            let error = Error::limit("bytes of .pyc from this file in memory", cap, module.record.pyc_len.into());
+            return Err(error.in_module(module.path));
+        }
+        let len = module.record.pyc_len as usize;
+        split::join_into(module.control, module.holes, &self.stores(), len, out).map_err(|e| self.of(module, e))?;
+        self.check_sum(module, out.len() as u64, crc32fast::hash(out))
+    }
+
     /// Says which module an error is about: offsets into its control stream or holes become offsets into the section.
     fn of(&self, module: &Module<'_>, error: Error) -> Error {
         let (base, section) = match error.section() {
-            Some("the module's control stream") => (module.record.control, NAMES[Part::Control as usize]),
-            Some("the module's holes") => (module.record.holes, NAMES[Part::Holes as usize]),
+            Some(split::CONTROL) => (module.record.control, NAMES[Part::Control as usize]),
+            Some(split::HOLES) => (module.record.holes, NAMES[Part::Holes as usize]),
             _ => return error.in_module(module.path),
         };
         let at = base + error.offset().unwrap_or(0);
@@ -228,11 +249,7 @@ impl<'a> Pye<'a> {
             if previous.as_ref().is_some_and(|p| key(p) >= key(&module)) {
                 return fail(0, "records sorted by name, version, optimisation and path", "one out of order".into());
             }
-            let mut holes = crate::holes::Reader::new(module.holes);
-            let mut count = 0u32;
-            while holes.next().map_err(|e| self.of(&module, e.within("the module's holes")))?.is_some() {
-                count += 1;
-            }
+            let count = self.check_holes(&module).map_err(|e| self.of(&module, e))?;
             if count != module.record.hole_count {
                 return fail(
                     32,
@@ -256,6 +273,20 @@ impl<'a> Pye<'a> {
             return Err(Error::malformed(format!("{total} bytes of .pyc in all"), got).at(24u64).within(NAMES[0]));
         }
         self.verify_index()
+    }
+
+    /// Holes in a module's table, each read to its end and each blob terminated.
+    fn check_holes(&self, module: &Module<'_>) -> Result<u32> {
+        let mut reader = Reader::new(module.holes);
+        let mut count = 0;
+        while let Some((_, fill)) = reader.hole().map_err(|e| e.within(split::HOLES))? {
+            count += 1;
+            if let Fill::Blob(blob) = fill {
+                let store = blob.kind.store();
+                blob.terminated(self.stores()[store as usize]).map_err(|e| e.within(store.section()))?;
+            }
+        }
+        Ok(count)
     }
 
     /// That the identity in the record is the one in the `.pyc`'s own header, which is never cut out.
@@ -336,35 +367,4 @@ fn check_path(path: &[u8]) -> Result<()> {
         return Err(Error::malformed("a relative path without empty, . or .. parts", format!("{got:?}")));
     }
     Ok(())
-}
-
-/// Counts and sums what passes, and stops what is longer than stated.
-struct Counted<'w, W> {
-    out: &'w mut W,
-    crc: crc32fast::Hasher,
-    len: u64,
-    cap: u64,
-}
-
-impl<W: Write> Write for Counted<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.len += bytes.len() as u64;
-        if self.len > self.cap {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("longer than the {} bytes stated", self.cap),
-            ));
-        }
-        self.crc.update(bytes);
-        self.out.write_all(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

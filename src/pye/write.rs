@@ -11,14 +11,13 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::*;
 use crate::elf::{self, Section, Segment, Symbol};
-use crate::holes::{self, Hole};
 use crate::limits::{MAX_MODULES, MAX_NAMES_BYTES};
 use crate::map::PAGE;
 use crate::marshal::pyc;
 use crate::merge::{self, Merged, Totals};
-use crate::split::Blob;
+use crate::split::{Blob, place_blobs};
 
-/// A module to be written. The `.pyc` stands in [`Input::data`].
+/// A module to be written, as [`crate::split::Split`] leaves it. Offsets are into [`Input::data`].
 #[derive(Clone, Debug)]
 pub struct Module {
     /// Dotted name; empty when there is none.
@@ -31,12 +30,20 @@ pub struct Module {
     pub optimization: u8,
     /// The `.pyc`'s header.
     pub header: Option<pyc::Header>,
-    /// Where the `.pyc` starts in the data.
-    pub base: u64,
-    /// Its bytes.
+    /// Bytes of the `.pyc`.
     pub pyc_len: u32,
     /// Its CRC32.
     pub pyc_crc: u32,
+    /// Where its control stream starts.
+    pub control: u64,
+    /// Bytes of that.
+    pub control_len: u32,
+    /// Where its table of holes starts, still without the blobs' places.
+    pub table: u64,
+    /// Bytes of that.
+    pub table_len: u32,
+    /// Number of holes.
+    pub holes: u32,
     /// Its blobs, in the order of the file.
     pub blobs: Range<u32>,
 }
@@ -52,7 +59,7 @@ pub struct Input<'a> {
     pub modules: &'a [Module],
     /// The blobs of all modules, in their order.
     pub blobs: &'a [Blob],
-    /// What `base` and [`Blob::data`] point into.
+    /// What [`Module::control`], [`Module::table`] and [`Blob::data`] point into.
     pub data: &'a [u8],
 }
 
@@ -84,13 +91,12 @@ pub fn plan(input: Input<'_>) -> Result<Plan<'_>> {
     }
     let merged = merge::merge(input.blobs, input.data);
 
-    // Control streams are what the holes leave of each file.
+    // Control streams follow one another.
     let mut control = Vec::with_capacity(modules.len() + 1);
     let mut control_len = 0u64;
     for module in modules {
         control.push(control_len);
-        let cut: u64 = blobs_of(&input, module).iter().map(|b| u64::from(b.pyc_len)).sum();
-        control_len += u64::from(module.pyc_len) - cut;
+        control_len += u64::from(module.control_len);
     }
     control.push(control_len);
 
@@ -110,7 +116,7 @@ pub fn plan(input: Input<'_>) -> Result<Plan<'_>> {
             holes: holes_at,
             control_len: (control[i + 1] - control[i]) as u32,
             holes_len: table.len() as u32,
-            hole_count: module.blobs.len() as u32,
+            hole_count: module.holes,
             pyc_crc: module.pyc_crc,
             pyc_len: module.pyc_len,
             flags: header.map_or(0, |h| h.flags),
@@ -163,8 +169,8 @@ pub fn plan(input: Input<'_>) -> Result<Plan<'_>> {
         .collect();
     let skeleton = elf::write::plan(build_id(&small), &sections(input.package, &sizes), &symbols)?;
     let mut plan = Plan { input, merged, skeleton, header, small, control };
-    for part in 1..PARTS {
-        plan.header.sections[part - 1].0 = sizes[part];
+    for (section, size) in plan.header.sections.iter_mut().zip(&sizes[1..]) {
+        section.0 = *size;
     }
     for (part, bytes) in &plan.small {
         plan.header.sections[part - 1].1 = crc32fast::hash(bytes);
@@ -270,23 +276,17 @@ impl Plan<'_> {
         starts[LARGE.len() - 1] = self.control[modules.start];
         let data = self.input.data;
         for module in &self.input.modules[modules] {
-            let pyc = &data[module.base as usize..][..module.pyc_len as usize];
-            let mut copied = 0;
+            contents[LARGE.len() - 1].extend_from_slice(slice(data, module.control, module.control_len));
             let placements = &self.merged.placements[module.blobs.start as usize..module.blobs.end as usize];
-            for (blob, placement) in blobs_of(&self.input, module).iter().zip(placements) {
-                contents[LARGE.len() - 1].extend_from_slice(&pyc[copied..blob.pos as usize]);
-                copied = (blob.pos + blob.pyc_len) as usize;
-                if placement.fresh {
-                    let store = blob.kind.store();
-                    let out = &mut contents[store as usize];
-                    if out.is_empty() {
-                        starts[store as usize] = placement.offset;
-                    }
-                    out.extend_from_slice(&data[blob.data as usize..][..blob.len as usize]);
-                    out.extend_from_slice(&[0; 4][..store.width()]);
+            for (blob, placement) in blobs_of(&self.input, module).iter().zip(placements).filter(|(_, p)| p.fresh) {
+                let store = blob.kind.store();
+                let out = &mut contents[store as usize];
+                if out.is_empty() {
+                    starts[store as usize] = placement.offset;
                 }
+                out.extend_from_slice(slice(data, blob.data, blob.len));
+                out.extend_from_slice(&[0; 4][..store.width()]);
             }
-            contents[LARGE.len() - 1].extend_from_slice(&pyc[copied..]);
         }
         starts
     }
@@ -300,22 +300,15 @@ fn blobs_of<'a>(input: &Input<'a>, module: &Module) -> &'a [Blob] {
 }
 
 fn hole_table(input: &Input<'_>, merged: &Merged, module: &Module) -> Vec<u8> {
-    let blobs = blobs_of(input, module);
-    let mut table = Vec::with_capacity(blobs.len() * 6);
-    let mut writer = holes::Writer::default();
-    let mut end = 0;
-    for (blob, placement) in blobs.iter().zip(&merged.placements[module.blobs.start as usize..]) {
-        let width = blob.kind.store().width() as u64;
-        let hole = Hole {
-            gap: u64::from(blob.pos - end),
-            kind: blob.kind,
-            len: u64::from(blob.len) / width,
-            offset: placement.offset / width,
-        };
-        writer.put(hole, &mut table);
-        end = blob.pos + blob.pyc_len;
-    }
-    table
+    let table = slice(input.data, module.table, module.table_len);
+    let mut out = Vec::with_capacity(table.len() + module.blobs.len() * 2);
+    let offsets = merged.placements[module.blobs.start as usize..].iter().map(|p| p.offset);
+    place_blobs(table, blobs_of(input, module), offsets, &mut out);
+    out
+}
+
+fn slice(data: &[u8], start: u64, len: u32) -> &[u8] {
+    &data[start as usize..][..len as usize]
 }
 
 /// The string table of names and paths; a string met again is not stored again.
