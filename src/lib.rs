@@ -11,3 +11,6 @@ pub mod bytes;
 pub mod marshal;
 
 pub mod map;
+
+pub mod heap;
+pub mod histogram;
