@@ -14,3 +14,4 @@ pub mod map;
 
 pub mod heap;
 pub mod histogram;
+pub mod trace;

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, each options + `run`, none with knowledge of the format.
 
+mod estimate;
 mod measure;
 mod output;
 
@@ -24,6 +25,7 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Estimate(estimate::Options),
     Measure(measure::Options),
 }
 
@@ -39,6 +41,7 @@ pub(crate) enum Status {
 /// Runs the command that was asked for.
 pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Estimate(options) => estimate::run(&options),
         Command::Measure(options) => measure::run(&options),
     };
     match result {
