@@ -235,7 +235,8 @@ pub enum Kind {
     /// The docstring of a function, class or module, where it is stored: of a function, the first constant when it is a
     /// str (from 3.14, when `co_flags` says so; code whose name starts with `<` has none); of a module, the first str
     /// among its first constants when `__doc__` is one of its first names; of a class, the same, or in 3.x the second (the
-    /// first is its qualified name).
+    /// first is its qualified name). A string assigned to `__doc__` there counts as well; a docstring that is the same object
+    /// as an earlier string is what that one is.
     Docstring,
     /// Any other str that is no name (2.7: `str` constants too).
     Text,
