@@ -12,12 +12,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum ErrorKind {
     /// The operating system refused; its own message says why.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {error}")]
     Io {
         /// What was being done, as in "cannot read".
         doing: &'static str,
         /// The operating system's error.
-        source: io::Error,
+        error: io::Error,
     },
     /// The bytes break a rule of their format.
     #[error("expected {expected}, got {got}")]
@@ -69,8 +69,8 @@ impl Error {
 
     /// The operating system refused while `doing` something.
     #[cold]
-    pub fn io(doing: &'static str, source: io::Error) -> Self {
-        Self::new(ErrorKind::Io { doing, source })
+    pub fn io(doing: &'static str, error: io::Error) -> Self {
+        Self::new(ErrorKind::Io { doing, error })
     }
 
     /// The bytes break a rule of their format.
@@ -147,7 +147,7 @@ impl Error {
     pub fn help(&self) -> Option<&str> {
         match &self.0.kind {
             ErrorKind::Unsupported { help, .. } => Some(help),
-            ErrorKind::Io { source, .. } => match source.kind() {
+            ErrorKind::Io { error, .. } => match error.kind() {
                 io::ErrorKind::StorageFull => {
                     Some("free some space and run the same command again: it finishes the work")
                 }
@@ -178,11 +178,5 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.0.kind {
-            ErrorKind::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+// No `source`: the operating system's message is part of this one's text.
+impl std::error::Error for Error {}

@@ -1,7 +1,18 @@
-//! `pye` makes Python's constant data shared.
+//! `pye` makes Python's constant data shared between processes.
 //!
-//! The modules stand in the order data flows:
-//! `.pyc bytes → marshal → split → blobs + control → pye (ELF)`; `link` joins many modules into one package file.
+//! The modules stand in the order data flows; each depends only on those above it (DESIGN.md says why):
+//!
+//! ```text
+//! .pyc ─► marshal ─► split ─► merge ─► pye (ELF) ─► a mapped file
+//!                      ▲                   │
+//!                      └──── join ◄────────┘
+//! ```
+//!
+//! - [`marshal`] parses `.pyc` files: one iterative pass that drives a sink; [`marshal::tape`] keeps positions.
+//! - [`mod@split`] cuts long strings and rows of references out of a file; [`mod@split::join`] puts them back.
+//! - [`mod@merge`] gives every distinct blob one place; [`pye`] is the file format, over [`elf`].
+//! - [`convert`] makes one `.pye` of one `.pyc`, [`link`] one package of many; [`unpack`] and [`verify`] are the way back.
+//! - [`heap`], [`histogram`], [`trace`] tell what constants cost a process; [`measure`] tells what processes really share.
 
 pub mod error;
 pub mod limits;
@@ -28,5 +39,9 @@ pub mod dump;
 pub mod link;
 pub mod unpack;
 pub mod verify;
+
+pub mod heap;
+pub mod histogram;
+pub mod trace;
 
 pub mod measure;

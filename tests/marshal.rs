@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use pye::error::{Error, ErrorKind};
 use pye::limits::MAX_DEPTH;
 use pye::marshal::pyc::{Header, Validation};
-use pye::marshal::read::{Summary, Whole};
+use pye::marshal::read::Summary;
 use pye::marshal::tape::Tape;
 use pye::marshal::version::{VERSIONS, Version};
 use pye::marshal::{Dialect, FLAG_REF, write};
@@ -25,8 +25,7 @@ fn round_trip(path: &Path, tape: &mut Tape, out: &mut Vec<u8>) -> Header {
     let input = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let header = Header::parse(&input, None).unwrap_or_else(|e| panic!("{}", e.in_file(path)));
     let start = header.version.header_len;
-    let summary =
-        tape.read(&input, start, header.version, &mut Whole).unwrap_or_else(|e| panic!("{}", e.in_file(path)));
+    let summary = tape.read(&input, start, header.version).unwrap_or_else(|e| panic!("{}", e.in_file(path)));
     assert_eq!(summary.end, input.len(), "{}: CPython writes nothing after the root object", path.display());
     out.clear();
     write::write(tape, &input, header.version, out);
@@ -90,7 +89,7 @@ fn a_file_cut_off_anywhere_is_an_error_that_names_an_offset_in_it() {
         for len in 0..whole.len() {
             let cut = &whole[..len];
             let error = match Header::parse(cut, None) {
-                Ok(header) => tape.read(cut, header.version.header_len, header.version, &mut Whole).unwrap_err(),
+                Ok(header) => tape.read(cut, header.version.header_len, header.version).unwrap_err(),
                 Err(error) => {
                     assert!(len < python.row().header_len);
                     error
@@ -113,7 +112,7 @@ fn what_follows_the_root_object_is_left_alone() {
         let end = input.len();
         input.extend_from_slice(b"trailing garbage \xff\x00(");
         let mut tape = Tape::new();
-        let summary = tape.read(&input, python.row().header_len, python.row(), &mut Whole).unwrap();
+        let summary = tape.read(&input, python.row().header_len, python.row()).unwrap();
         assert_eq!(summary.end, end);
     }
 }
@@ -170,7 +169,7 @@ fn an_unknown_magic_number_is_an_error_unless_the_version_is_forced() {
 
 fn parse(input: &[u8], version: &Version) -> pye::error::Result<Summary> {
     let mut tape = Tape::new();
-    let result = tape.read(input, 0, version, &mut Whole);
+    let result = tape.read(input, 0, version);
     // The tape's memory is bounded by the input: an object takes at least one byte.
     assert!(tape.entries().len() <= input.len());
     if let Ok(summary) = result {
@@ -723,7 +722,7 @@ proptest! {
             let Encoder { out: bytes, numbered, objects, .. } = encoder;
             let input = [&bytes[..], &trailer[..]].concat();
             let mut tape = Tape::new();
-            let summary = tape.read(&input, 0, version, &mut Whole).map_err(|e| TestCaseError::fail(format!("{version}: {e}")))?;
+            let summary = tape.read(&input, 0, version).map_err(|e| TestCaseError::fail(format!("{version}: {e}")))?;
             prop_assert_eq!(summary, Summary { end: bytes.len(), numbered });
             prop_assert_eq!(tape.entries().len(), objects);
             prop_assert_eq!(tape.entries()[0].next as usize, objects);

@@ -6,7 +6,6 @@ use std::cell::RefCell;
 
 use libfuzzer_sys::fuzz_target;
 use pye::marshal::pyc::Header;
-use pye::marshal::read::Whole;
 use pye::marshal::tape::Tape;
 use pye::marshal::version::VERSIONS;
 use pye::marshal::write;
@@ -25,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
             // The magic number is overridden, so that one input tries the layouts of all versions.
             let Ok(header) = Header::parse(data, Some(version)) else { continue };
             let _ = header.validation();
-            match tape.read(data, version.header_len, version, &mut Whole) {
+            match tape.read(data, version.header_len, version) {
                 Ok(summary) => {
                     out.clear();
                     write::write(tape, data, version, out);

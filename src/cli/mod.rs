@@ -2,6 +2,7 @@
 
 mod common;
 mod convert;
+mod estimate;
 mod link;
 mod measure;
 mod output;
@@ -33,6 +34,7 @@ enum Command {
     Link(link::Options),
     Unpack(unpack::Options),
     Verify(verify::Options),
+    Estimate(estimate::Options),
     Measure(measure::Options),
     /// One of the processes that `measure` starts
     #[command(name = measure::READER, hide = true)]
@@ -55,6 +57,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Link(options) => link::run(&options),
         Command::Unpack(options) => unpack::run(&options),
         Command::Verify(options) => verify::run(&options),
+        Command::Estimate(options) => estimate::run(&options),
         Command::Measure(options) => measure::run(&options),
         Command::MeasureReader(options) => Ok(measure::run_reader(&options)),
     };
