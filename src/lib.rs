@@ -34,6 +34,7 @@ pub mod pye;
 pub mod fsys;
 pub mod tree;
 
+pub mod census;
 pub mod convert;
 pub mod dump;
 pub mod link;

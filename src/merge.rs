@@ -32,6 +32,17 @@ pub struct Totals {
     pub stored: Count,
 }
 
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        for (sum, part) in
+            [(&mut self.cut, other.cut), (&mut self.distinct, other.distinct), (&mut self.stored, other.stored)]
+        {
+            sum.blobs += part.blobs;
+            sum.bytes += part.bytes;
+        }
+    }
+}
+
 /// A number of blobs and of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Count {

@@ -3,6 +3,7 @@
 mod common;
 mod convert;
 mod estimate;
+mod inspect;
 mod link;
 mod measure;
 mod output;
@@ -33,6 +34,7 @@ enum Command {
     Convert(convert::Options),
     Link(link::Options),
     Unpack(unpack::Options),
+    Inspect(inspect::Options),
     Verify(verify::Options),
     Estimate(estimate::Options),
     Measure(measure::Options),
@@ -56,6 +58,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Convert(options) => convert::run(&options),
         Command::Link(options) => link::run(&options),
         Command::Unpack(options) => unpack::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
         Command::Verify(options) => verify::run(&options),
         Command::Estimate(options) => estimate::run(&options),
         Command::Measure(options) => measure::run(&options),
