@@ -11,6 +11,7 @@ use crate::link::resolve;
 use crate::map::Map;
 use crate::marshal::pyc::Header;
 use crate::marshal::version::Version;
+use crate::merge;
 use crate::pye::read::Pye;
 use crate::pye::write::{Input, Module, plan};
 use crate::pye::{MAJOR, MINOR, ModuleKind};
@@ -126,8 +127,9 @@ impl Converter {
 }
 
 /// Appends the parts of `split` to `data`, which stands at `base` of what modules point into, and returns a module that knows
-/// where they are and nothing else. The blobs then point there too.
+/// where they are and nothing else. The blobs then point there too and have their hashes.
 pub(crate) fn append(split: &mut Split, data: &mut Vec<u8>, base: u64) -> Module {
+    merge::hash(&mut split.blobs, &split.data);
     let mut put = |part: &[u8]| {
         let at = base + data.len() as u64;
         data.extend_from_slice(part);

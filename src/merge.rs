@@ -5,7 +5,10 @@
 //! The result depends on the order of `blobs` and on their bytes alone, not on hashes or threads.
 
 use std::cmp::Ordering;
+use std::hash::BuildHasher;
+use std::sync::LazyLock;
 
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use rayon::prelude::*;
 
@@ -69,10 +72,19 @@ pub struct Merged {
     pub totals: [Totals; Store::ALL.len()],
 }
 
+/// Sets the hashes of `blobs`, whose bytes stand in `data`. They are seeded anew in each process: nobody can make files whose blobs
+/// all collide, and nothing that is written depends on them.
+pub fn hash(blobs: &mut [Blob], data: &[u8]) {
+    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    for blob in blobs {
+        blob.hash = SEED.hash_one(&data[blob.data as usize..][..blob.len as usize]);
+    }
+}
+
 /// Fewer blobs than this are not worth waking other threads for: a package of one module.
 const PARALLEL: usize = 1 << 14;
 
-/// Merges `blobs`, whose bytes stand in `data`.
+/// Merges `blobs`, whose bytes stand in `data` and whose hashes are set.
 pub fn merge(blobs: &[Blob], data: &[u8]) -> Merged {
     let bytes = |index: u32| {
         let blob = &blobs[index as usize];

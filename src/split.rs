@@ -3,10 +3,7 @@
 //! The control stream *is* the `.pyc` file, header and trailing bytes included, with holes in it: the payloads of long strings, and runs of
 //! references. Type bytes and lengths of strings stay, so [`join`] copies runs and fills holes; nothing is parsed again, and the round trip is exact by construction. A file that cannot be parsed is a control stream without holes.
 
-use std::hash::BuildHasher;
 use std::io::Write;
-
-use foldhash::fast::RandomState;
 
 use crate::blob::{self, Kind, Store};
 use crate::error::{Error, Result};
@@ -26,7 +23,7 @@ const MIN_RUN: usize = 3;
 /// One payload cut out of a `.pyc`, before it has a place in a section. 32 bytes: the linker holds one for each.
 #[derive(Clone, Copy, Debug)]
 pub struct Blob {
-    /// Hash of the stored form, for [`crate::merge`]; differs from run to run.
+    /// Hash of the stored form, 0 until [`crate::merge::hash`] sets it.
     pub hash: u64,
     /// Where the stored form starts: in [`Split::data`], or in what that was copied to.
     pub data: u64,
@@ -67,7 +64,6 @@ impl Split {
 #[derive(Default)]
 pub struct Splitter {
     parser: Parser,
-    hasher: RandomState,
     run: Vec<u16>,
 }
 
@@ -106,7 +102,6 @@ impl Splitter {
             input: pyc,
             min: min_blob.max(1) as usize,
             v2: header.version.dialect.is_v2(),
-            hasher: &self.hasher,
             run: &mut self.run,
             highest: 0,
             copied: 0,
@@ -117,11 +112,6 @@ impl Splitter {
         cutter.copy_to(pyc.len());
         Ok(header)
     }
-
-    /// A splitter for another thread, whose hashes agree with this one's.
-    pub fn sibling(&self) -> Self {
-        Self { hasher: self.hasher.clone(), ..Self::default() }
-    }
 }
 
 /// The parser's sink that cuts.
@@ -129,7 +119,6 @@ struct Cutter<'a> {
     input: &'a [u8],
     min: usize,
     v2: bool,
-    hasher: &'a RandomState,
     /// The numbers of the run of references that starts at `copied`, and the highest of them.
     run: &'a mut Vec<u16>,
     highest: u16,
@@ -213,7 +202,7 @@ impl Cutter<'_> {
         let stored = &self.out.data[data..];
         holes::put_start(self.gap, (stored.len() / kind.store().width()) as u64, kind as u64, &mut self.out.table);
         self.out.blobs.push(Blob {
-            hash: self.hasher.hash_one(stored),
+            hash: 0,
             data: data as u64,
             len: stored.len() as u32,
             table: self.out.table.len() as u32,

@@ -117,17 +117,13 @@ pub fn link(files: &[Found], output: &Path, options: Options, progress: Progress
     let file = tempfile::tempfile_in(directory)
         .map_err(|e| Error::io("cannot make a temporary file in", e).in_file(directory))?;
     let spill = Spill { file, len: AtomicU64::new(0) };
-    let splitter = Splitter::default();
     let loaded: Vec<Result<Loaded>> = sources
         .par_iter()
-        .map_init(
-            || Scratch { splitter: splitter.sibling(), ..Scratch::default() },
-            |scratch, source| {
-                let loaded = scratch.read(source, options, &spill);
-                progress(loaded.as_ref().map_or(0, |l| u64::from(l.module.pyc_len)));
-                loaded
-            },
-        )
+        .map_init(Scratch::default, |scratch, source| {
+            let loaded = scratch.read(source, options, &spill);
+            progress(loaded.as_ref().map_or(0, |l| u64::from(l.module.pyc_len)));
+            loaded
+        })
         .collect();
     let (mut modules, blobs) = resolve_all(sources, loaded, &mut report)?;
     add_namespaces(&mut modules, &mut report);

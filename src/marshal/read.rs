@@ -115,6 +115,24 @@ impl Parser {
                 return Err(Error::malformed("an object", "the end of the data").at(at));
             };
             pos += 1;
+            // Nearly half of all objects are references, and most follow one another.
+            if byte == b'r' && !v2 {
+                let mut at = at;
+                loop {
+                    let number = self.number(input, at + 1)?;
+                    if number >= numbered {
+                        return Err(bad_ref(at, number, numbered));
+                    }
+                    sink.reference(at, b'r', number);
+                    pos = at + 5;
+                    if frame.left == 0 || input.get(pos) != Some(&b'r') {
+                        break;
+                    }
+                    frame.left -= 1;
+                    at = pos;
+                }
+                continue;
+            }
             let entry = shapes[byte as usize];
             numbered += u32::from(entry >> 7);
             const REF: u8 = Shape::Ref as u8;
