@@ -9,7 +9,7 @@
 //! ```
 //!
 //! - [`marshal`] parses `.pyc` files: one iterative pass that drives a sink; [`marshal::tape`] keeps positions.
-//! - [`mod@split`] cuts long strings and rows of references out of a file; [`mod@split::join`] puts them back.
+//! - [`mod@split`] cuts long strings and rows of references out of a file; [`split::join`] puts them back.
 //! - [`mod@merge`] gives every distinct blob one place; [`pye`] is the file format, over [`elf`].
 //! - [`convert`] makes one `.pye` of one `.pyc`, [`link`] one package of many; [`unpack`] and [`verify`] are the way back.
 //! - [`heap`], [`histogram`], [`trace`] tell what constants cost a process; [`measure`] tells what processes really share.

@@ -1,13 +1,16 @@
 //! Options and shapes that several subcommands share.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use pye::convert;
 use pye::error::Error;
+use pye::fsys;
 use pye::limits::MAX_MIN_BLOB;
 use pye::marshal::version::Version;
 use pye::split::DEFAULT_MIN_BLOB;
+use pye::tree::Found;
 use serde::Serialize;
 
 /// How files are split.
@@ -113,12 +116,17 @@ pub(crate) fn problem_lines(heading: &str, problems: &[Problem]) -> String {
     out
 }
 
-/// A progress bar on standard error, for people only: nothing when that is not a terminal.
-pub(crate) fn progress(total: u64, what: &'static str) -> ProgressBar {
+/// A progress bar over the bytes of `files`, taken `times` times, on standard error, for people only: nothing when that is not a
+/// terminal.
+pub(crate) fn progress(files: &[Found], times: u64, what: &'static str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let total: u64 = files.iter().filter_map(|f| fsys::stamp(&f.path)).map(|s| s.size).sum();
     let template =
         format!("{what} {{bar:32}} {{percent:>3}} %  {{decimal_bytes}} of {{decimal_total_bytes}}  {{elapsed}}");
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(total).with_style(style)
+    ProgressBar::new(total * times).with_style(style)
 }
 
 /// "1 file", "2 files".

@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
     options.jobs.apply()?;
     let started = Instant::now();
     let (files, errors) = tree::find(&options.paths.all()?, &PYC);
-    let bar = progress(files.iter().filter_map(|f| fsys::stamp(&f.path)).map(|s| s.size).sum(), "converting");
+    let bar = progress(&files, 1, "converting");
     let clashes = if options.output.is_some() { clashes(&files) } else { HashMap::new() };
     let outcomes: Vec<_> = files
         .par_iter()

@@ -27,7 +27,7 @@ use serde::Serialize;
 
 use super::Status;
 use super::common::{Problem, SplitOptions, count, problem_lines};
-use super::output::{Format, percent, size, table};
+use super::output::{Format, percent, size, table, table_with_text};
 
 /// Look inside a .pyc, a .pye or a package
 ///
@@ -93,8 +93,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
 
 /// Whether the file is ELF rather than a `.pyc`: its first bytes tell, whatever its name.
 fn is_pye(path: &Path) -> anyhow::Result<bool> {
-    if !path.is_file() {
-        anyhow::bail!("{}: expected a file, got something else: directories need --histogram", path.display());
+    if path.is_dir() {
+        anyhow::bail!("{}: expected a file, got a directory (for which there is --histogram)", path.display());
     }
     let file = std::fs::File::open(path).with_context(|| format!("{}: cannot open", path.display()))?;
     let mut start = [0; 4];
@@ -442,7 +442,10 @@ impl Report {
                 let [pyc, control] = sizes;
                 [name.clone(), m.python.clone(), level, kind, pyc, control, m.holes.to_string(), m.path.clone()]
             });
-            out.push_str(&table(["module", "Python", "-O", "kind", ".pyc", "control", "holes", "path"], rows));
+            out.push_str(&table_with_text(
+                ["module", "Python", "-O", "kind", ".pyc", "control", "holes", "path"],
+                rows,
+            ));
         }
         if !self.blobs.is_empty() {
             out.push('\n');
@@ -457,7 +460,7 @@ impl Report {
                     b.preview.clone(),
                 ]
             });
-            out.push_str(&table(["blob", "size", "uses", "saved", "kind", "starts with"], rows));
+            out.push_str(&table_with_text(["blob", "size", "uses", "saved", "kind", "starts with"], rows));
         }
         for (python, rows) in &self.heap {
             let _ = writeln!(out, "\nOn the heap of CPython {python}");

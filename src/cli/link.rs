@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use pye::blob::Store;
-use pye::fsys;
 use pye::link::{self, Duplicate, distributions};
 use pye::tree::{self, Found, PYC, PYE};
 use serde::Serialize;
@@ -17,7 +16,8 @@ use super::output::{Format, percent, size, table};
 ///
 /// Takes .pyc and .pye files, and all of them below each directory PATH, and writes one package file in which a module is found by its dotted
 /// name, Python version and optimisation level. Strings and bytes that several modules have, or that are the tail of a longer one, are
-/// stored once. Where two directories hold a file of the same relative path, the one named first wins, as on sys.path.
+/// stored once. Each directory PATH is what would stand on sys.path: name lib/python3.13 and site-packages, not what holds them. (Below a directory
+/// whose name cannot be a package's, such as site-packages or python3.13, names start anew.) Where two directories hold a file of the same relative path, the one named first wins, as on sys.path.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -96,8 +96,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
 
 fn link(files: &[Found], output: &Path, options: &Options, report: &mut Report) -> anyhow::Result<()> {
     // Every byte is read once and written about once.
-    let total: u64 = files.iter().filter_map(|f| fsys::stamp(&f.path)).map(|s| s.size).sum();
-    let bar = progress(total * 2, "linking");
+    let bar = progress(files, 2, "linking");
     let linked = link::link(files, output, options.split.into(), &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     report.failed.extend(linked.failed.iter().map(Problem::from));

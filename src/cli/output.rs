@@ -30,6 +30,22 @@ impl Format {
 
 /// An aligned table: the first column to the left, the others to the right.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    aligned(header, rows, |column| column == 0)
+}
+
+/// The same with text in the last column, to the left.
+pub(crate) fn table_with_text<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    aligned(header, rows, |column| column == 0 || column + 1 == N)
+}
+
+fn aligned<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    left: impl Fn(usize) -> bool,
+) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for row in rows {
@@ -37,7 +53,7 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<I
     }
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, if index + 1 == N { 0 } else { 2 }));
-        column.set_cell_alignment(if index == 0 { CellAlignment::Left } else { CellAlignment::Right });
+        column.set_cell_alignment(if left(index) { CellAlignment::Left } else { CellAlignment::Right });
     }
     let mut out = String::new();
     for line in table.lines() {

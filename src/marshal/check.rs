@@ -125,11 +125,7 @@ impl Checker<'_> {
         let string = object.class == if v2 { Class::Bytes } else { Class::Text };
         frame.object.strings &= string;
         match byte {
-            ROOT => {
-                if object.class != Class::Code {
-                    self.fail(at, "a code object", describe(object.class));
-                }
-            }
+            ROOT if object.class != Class::Code => self.fail(at, "a code object", describe(object.class)),
             b'<' | b'>' if !object.hashable => self.fail(at, "a hashable member of a set", "one that is not"),
             b'{' | b'}' if index % 2 == 0 && !object.hashable => self.fail(at, "a hashable key", "one that is not"),
             // A frozendict hashes its values too.
@@ -168,7 +164,7 @@ impl Checker<'_> {
                 self.fail(at, expected, object.len.to_string());
             }
             // Code units of two bytes; checked by CPython from 3.11 on.
-            "code" if self.version.at_least(3, 11) && object.len % 2 != 0 => {
+            "code" if self.version.at_least(3, 11) && !object.len.is_multiple_of(2) => {
                 self.fail(at, "an even number of bytes of bytecode", object.len.to_string());
             }
             _ => {}
