@@ -12,11 +12,16 @@ BENCH_ARGS ?=
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# The tests of the ELF files run what a user would run on them. As root on Debian that is installed here; elsewhere the tests name
+# what they miss, and with PYE_REQUIRE_TOOLS=1 fail for it.
 tools:
-	@command -v $(CARGO) >/dev/null || { echo "make: cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
+	@command -v $(CARGO) >/dev/null || { echo "make: cargo is missing: install Rust (rustup, or your distribution's package)" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "make: a linker is missing: install gcc" >&2; exit 1; }
-	@for tool in readelf objdump objcopy strip eu-elflint ld.lld; do command -v $$tool >/dev/null || \
-	    { echo "make: $$tool is missing: install binutils, elfutils and lld" >&2; exit 1; }; done
+	@for tool in readelf eu-elflint ld.lld; do command -v $$tool >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q >/dev/null && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends binutils elfutils lld >/dev/null; \
+	fi || echo "make: binutils, elfutils or lld could not be installed: the tests name what they miss" >&2
 
 test: tools ## Run all tests, on every Python at hand (PYE_PYTHONS adds prefixes to look in)
 	$(CARGO) test --locked

@@ -56,12 +56,12 @@ pub fn verify_pyc(path: &Path, forced: Option<&'static Version>) -> Result<Verif
     Ok(Verified { modules: 1, nothing_to_compare: 1, ..Verified::default() })
 }
 
-/// Checks a `.pye`, and each of its modules against the `.pyc` at its place below `against`, or beside the file when that holds one
-/// module; where there is none, against the source.
+/// Checks a `.pye`, and each of its modules against the `.pyc` at its place below the first directory of `against` that has it or its
+/// source; when none is given and the file holds one module, against the `.pyc` beside it.
 ///
 /// # Errors
 /// The file itself is broken. What is wrong with single modules is in the list.
-pub fn verify_pye(found: &Found, against: Option<&Path>) -> Result<(Verified, Vec<Error>)> {
+pub fn verify_pye(found: &Found, against: &[PathBuf]) -> Result<(Verified, Vec<Error>)> {
     let source = Source::open(found)?;
     let pye = source.view()?;
     pye.verify().map_err(|e| e.in_file(&found.path))?;
@@ -72,10 +72,12 @@ pub fn verify_pye(found: &Found, against: Option<&Path>) -> Result<(Verified, Ve
         if module.record.kind == ModuleKind::Namespace {
             continue;
         }
+        let relative = place(found, &pye, &module);
+        let there = |p: &PathBuf| p.is_file() || source_of(p).is_some_and(|s| s.is_file());
         let original = match against {
-            Some(root) => Some(root.join(place(found, &pye, &module))),
-            None if !pye.header().is_package() => Some(found.path.with_file_name(fsys::path_from(module.path))),
-            None => None,
+            [] if pye.header().is_package() => None,
+            [] => Some(found.path.with_file_name(fsys::path_from(module.path))),
+            roots => roots.iter().map(|root| root.join(&relative)).find(there),
         };
         match verify_module(&pye, &module, original) {
             Ok(one) => verified.add(one),

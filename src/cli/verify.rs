@@ -23,9 +23,9 @@ pub(crate) struct Options {
     #[command(flatten)]
     paths: Paths,
 
-    /// Compare with the .pyc files (or sources) at the same places below DIR
+    /// Compare with the .pyc files (or sources) at the same places below DIR; may be given several times
     #[arg(long, value_name = "DIR")]
-    against: Option<PathBuf>,
+    against: Vec<PathBuf>,
 
     /// Take every .pyc for one of this Python version, whatever its magic number
     #[arg(long, value_name = "X.Y", value_parser = version)]
@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
         if has_suffix(&found.path, &PYC) {
             verify_pyc(&found.path, options.python_version).map(|v| (v, Vec::new()))
         } else {
-            verify_pye(found, options.against.as_deref())
+            verify_pye(found, &options.against)
         }
     };
     let results: Vec<Result<(Verified, Vec<Error>), Error>> = files.par_iter().map(one).collect();
