@@ -7,35 +7,36 @@ use crate::error::{Error, Result};
 /// A read position in a byte slice; every read is checked and errors carry the offset.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor<'a> {
-    bytes: &'a [u8],
-    pos: usize,
+    /// What was not read yet: a slice rather than an index, which stays in registers in the hot loops.
+    rest: &'a [u8],
+    len: usize,
 }
 
 impl<'a> Cursor<'a> {
     /// Starts at the first byte.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, pos: 0 }
+        Self { rest: bytes, len: bytes.len() }
     }
 
     /// The current offset from the start.
     pub fn position(&self) -> usize {
-        self.pos
+        self.len - self.rest.len()
     }
 
     /// Bytes not read yet.
     pub fn remaining(&self) -> usize {
-        self.bytes.len() - self.pos
+        self.rest.len()
     }
 
     /// The next `n` bytes.
     pub fn take(&mut self, n: usize) -> Result<&'a [u8]> {
-        match self.bytes[self.pos..].get(..n) {
-            Some(taken) => {
-                self.pos += n;
+        match self.rest.split_at_checked(n) {
+            Some((taken, rest)) => {
+                self.rest = rest;
                 Ok(taken)
             }
             None => {
-                Err(Error::malformed(format!("{n} more bytes"), format!("{}", self.remaining())).at(self.pos as u64))
+                Err(Error::malformed(format!("{n} more bytes"), format!("{}", self.remaining())).at(self.position()))
             }
         }
     }
@@ -64,47 +65,43 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub fn varint(&mut self) -> Result<u64> {
         // Nearly all take one byte or two.
-        if let Some(&[first, second]) = self.bytes[self.pos..].first_chunk::<2>() {
-            if first < 0x80 {
-                self.pos += 1;
+        match *self.rest {
+            [first @ 0..=0x7f, ref rest @ ..] => {
+                self.rest = rest;
                 return Ok(u64::from(first));
             }
-            if second.wrapping_sub(1) < 0x7f {
-                self.pos += 2;
+            [first, second @ 1..=0x7f, ref rest @ ..] => {
+                self.rest = rest;
                 return Ok(u64::from(first & 0x7f) | u64::from(second) << 7);
             }
+            _ => {}
         }
         self.long_varint()
     }
 
     #[inline(never)]
     fn long_varint(&mut self) -> Result<u64> {
-        let start = self.pos;
+        let start = self.position();
+        let fail = |expected: &'static str, got: &'static str| Err(Error::malformed(expected, got).at(start));
         let mut value = 0u64;
-        let mut shift = 0;
-        loop {
-            let Some(&byte) = self.bytes.get(self.pos) else {
-                return Err(Error::malformed("the rest of a LEB128 number", "the end").at(start as u64));
-            };
-            self.pos += 1;
+        for (i, &byte) in self.rest.iter().take(10).enumerate() {
             let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return Err(Error::malformed("a LEB128 number below 2^64", "a larger one").at(start as u64));
+            if i == 9 && bits > 1 {
+                return fail("a LEB128 number below 2^64", "a larger one");
             }
-            value |= bits << shift;
+            value |= bits << (7 * i);
             if byte & 0x80 == 0 {
-                if byte == 0 && shift != 0 {
-                    return Err(
-                        Error::malformed("a LEB128 number in its shortest form", "a padded one").at(start as u64)
-                    );
+                if byte == 0 && i != 0 {
+                    return fail("a LEB128 number in its shortest form", "a padded one");
                 }
+                self.rest = &self.rest[i + 1..];
                 return Ok(value);
             }
-            shift += 7;
-            if shift > 63 {
-                return Err(Error::malformed("a LEB128 number of at most 10 bytes", "a longer one").at(start as u64));
-            }
         }
+        if self.rest.len() < 10 {
+            return fail("the rest of a LEB128 number", "the end");
+        }
+        fail("a LEB128 number of at most 10 bytes", "a longer one")
     }
 }
 
