@@ -39,10 +39,11 @@ pub fn find(paths: &[PathBuf], suffixes: &[&str]) -> (Vec<Found>, Vec<Error>) {
         for entry in WalkDir::new(named).follow_root_links(true) {
             match entry {
                 Ok(entry) => {
-                    if entry.file_type().is_dir() {
+                    let path = entry.path();
+                    // A link that is named itself is followed when it leads to a directory.
+                    if entry.file_type().is_dir() || entry.depth() == 0 && path.is_dir() {
                         continue;
                     }
-                    let path = entry.path();
                     if fsys::is_temporary(entry.file_name()) {
                         fsys::remove_leftover(path);
                     } else if entry.depth() == 0 {

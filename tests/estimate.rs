@@ -1,6 +1,6 @@
 //! `pye estimate` on real interpreters: against their own account, and on commands of all sorts.
 
-mod pythons;
+mod common;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -73,7 +73,7 @@ sys.modules else sys.modules['_frozen_importlib_external'].cache_from_source(fil
             files.add(file)
 print(chr(10).join(sorted(files)))"
     );
-    for python in pythons::all() {
+    for python in common::pythons() {
         // The first run writes what .pyc files are missing.
         succeed(command(&python.path).args(["-c", IMPORTS]).output().unwrap());
         let mut files: Vec<String> =
@@ -133,7 +133,7 @@ subprocess.check_call(['true'])
 print('done')
 sys.exit(7)
 ";
-    for python in pythons::all() {
+    for python in common::pythons() {
         let (output, report) = estimate(&python.path, SCRIPT, &[]);
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n");
@@ -156,7 +156,7 @@ sys.exit(7)
 
 #[test]
 fn the_sitecustomize_of_the_user_still_runs() {
-    for python in pythons::all() {
+    for python in common::pythons() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("sitecustomize.py"), "import csv\nprint('custom')\n").unwrap();
         let script =
@@ -182,7 +182,7 @@ fn the_sitecustomize_of_the_user_still_runs() {
 
 #[test]
 fn a_command_that_leaves_no_trace_is_an_error_with_advice() {
-    let python = pythons::all().pop().unwrap();
+    let python = common::pythons().last().unwrap();
     for arguments in [
         &[python.path.to_str().unwrap(), "-E", "-c", "pass"][..],
         &[python.path.to_str().unwrap(), "-S", "-c", "pass"],
@@ -202,7 +202,7 @@ fn a_command_that_leaves_no_trace_is_an_error_with_advice() {
 
 #[test]
 fn the_text_report_has_the_kinds_and_a_total() {
-    let python = pythons::all().pop().unwrap();
+    let python = common::pythons().last().unwrap();
     let output = command(env!("CARGO_BIN_EXE_pye"))
         .args(["estimate", "--"])
         .arg(&python.path)
@@ -231,7 +231,7 @@ try:
 except KeyboardInterrupt:
     sys.exit(9)
 ";
-    let python = pythons::all().pop().unwrap();
+    let python = common::pythons().last().unwrap();
     let mut pye = command(env!("CARGO_BIN_EXE_pye"))
         .args(["estimate", "--"])
         .arg(&python.path)

@@ -1,6 +1,6 @@
 //! The heap costs against the interpreters' own account of the same objects.
 
-mod pythons;
+mod common;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -98,7 +98,7 @@ fn pye(file: &str, version: &Version) -> BTreeMap<String, (u64, u64)> {
 #[test]
 fn heap_matches_cpython() {
     let mut differences = String::new();
-    for python in pythons::all() {
+    for python in common::pythons() {
         let version = Version::by_number(python.version.0, python.version.1).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let output = Command::new(&python.path).args(["-c", COMPILE]).arg(directory.path()).output().unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use pye::blob::Store;
 use pye::link::{self, Duplicate, distributions};
-use pye::tree::{self, Found, PYC, PYE};
+use pye::tree::{self, Found, PYC, PYE, has_suffix};
 use serde::Serialize;
 
 use super::Status;
@@ -74,9 +74,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
     options.jobs.apply()?;
     let paths = options.paths.all()?;
     let (mut files, errors) = tree::find(&paths, &[PYC[0], PYC[1], PYE]);
-    // A package written into a tree must not become part of the next one.
-    let own = std::fs::canonicalize(&options.output).ok();
-    files.retain(|f| own.is_none() || std::fs::canonicalize(&f.path).ok() != own);
+    // A package written into a tree must not become part of the next one: neither the file, nor those of the directory.
+    if let Ok(own) = std::fs::canonicalize(&options.output) {
+        let of_own = |path: PathBuf| {
+            path == own || options.per_distribution && path.starts_with(&own) && has_suffix(&path, &[PYE])
+        };
+        files.retain(|f| !std::fs::canonicalize(&f.path).is_ok_and(of_own));
+    }
     let mut report = Report { failed: errors.iter().map(Problem::from).collect(), ..Report::default() };
     if options.per_distribution {
         std::fs::create_dir_all(&options.output)

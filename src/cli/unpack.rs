@@ -1,11 +1,14 @@
 //! `pye unpack`
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use pye::error::Error;
-use pye::tree::{self, PYE};
-use pye::unpack::Source;
+use pye::pye::ModuleKind;
+use pye::tree::{self, Found, PYE};
+use pye::unpack::{Source, place};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -47,12 +50,42 @@ struct Report {
     failed: Vec<Problem>,
 }
 
+/// Of modules that would be written to one place, all but the first: the file and number of each, with the first one's file. What cannot
+/// be opened is left for later.
+fn clashes(files: &[Found]) -> HashMap<(PathBuf, usize), PathBuf> {
+    if files.len() < 2 {
+        return HashMap::new();
+    }
+    let places = |found: &Found| -> Option<Vec<(PathBuf, usize)>> {
+        let source = Source::open(found).ok()?;
+        let pye = source.view().ok()?;
+        let modules = pye.modules().enumerate().filter_map(|(i, m)| Some((i, m.ok()?)));
+        let files = modules.filter(|(_, m)| m.record.kind != ModuleKind::Namespace);
+        Some(files.map(|(i, m)| (place(found, &pye, &m), i)).collect())
+    };
+    let all: Vec<_> = files.par_iter().map(places).collect();
+    let mut first: HashMap<PathBuf, &Found> = HashMap::new();
+    let mut clashes = HashMap::new();
+    for (found, places) in files.iter().zip(all) {
+        for (place, number) in places.into_iter().flatten() {
+            match first.entry(place) {
+                Entry::Vacant(entry) => drop(entry.insert(found)),
+                Entry::Occupied(entry) => {
+                    clashes.insert((found.path.clone(), number), entry.get().path.clone());
+                }
+            }
+        }
+    }
+    clashes
+}
+
 pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
     options.jobs.apply()?;
     let started = Instant::now();
     let (files, errors) = tree::find(&options.paths.all()?, &[PYE]);
     let mut report =
         Report { files: files.len() as u64, failed: errors.iter().map(Problem::from).collect(), ..Report::default() };
+    let clashes = clashes(&files);
     let results: Vec<Result<Option<u64>, Error>> = files
         .par_iter()
         .flat_map(|found| {
@@ -66,6 +99,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
             };
             let one = |i| {
                 let module = pye.module(i).map_err(|e| e.in_file(&found.path))?;
+                if let Some(first) = clashes.get(&(found.path.clone(), i)) {
+                    let expected = "one file for each place below the output directory";
+                    let error = Error::malformed(expected, format!("two: {}", first.display()));
+                    return Err(error.in_module(module.path).in_file(&found.path));
+                }
                 source.unpack(&pye, &module, &options.output)
             };
             (0..pye.len()).into_par_iter().with_min_len(16).map(one).collect()

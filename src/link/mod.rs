@@ -30,9 +30,9 @@ use crate::limits::MAX_PYE_BYTES;
 use crate::map::Map;
 use crate::marshal::pyc::Header;
 use crate::merge::Totals;
-use crate::pye::ModuleKind;
 use crate::pye::read::Pye;
 use crate::pye::write::{Input, Module, plan, preference};
+use crate::pye::{ModuleKind, OPTIMIZATION_OTHER};
 use crate::split::{Blob, Split, Splitter};
 use crate::tree::{Found, PYE, has_suffix};
 
@@ -286,7 +286,9 @@ fn add_namespaces(modules: &mut Vec<Module>, report: &mut Report) {
     let mut packages: BTreeSet<Key> = BTreeSet::new();
     let mut directories: BTreeMap<Key, (Vec<u8>, Header)> = BTreeMap::new();
     for module in modules.iter() {
-        let Some(header) = module.header.filter(|_| !module.name.is_empty()) else { continue };
+        // No name finds modules of another level, nor what they stand in.
+        let named = !module.name.is_empty() && module.optimization != OPTIMIZATION_OTHER;
+        let Some(header) = module.header.filter(|_| named) else { continue };
         let name = resolve::name(&module.path);
         let root = match name.root_len {
             0 => Vec::new(),
@@ -332,7 +334,8 @@ fn add_namespaces(modules: &mut Vec<Module>, report: &mut Report) {
 /// Reports modules that share a key: all are in the package, one is found by name.
 fn find_duplicates(modules: &[Module], report: &mut Report) {
     let key = |m: &Module| (m.name.clone(), python(m), m.optimization);
-    for group in modules.chunk_by(|a, b| key(a) == key(b)).filter(|g| g.len() > 1 && !g[0].name.is_empty()) {
+    let found = |m: &Module| !m.name.is_empty() && m.optimization != OPTIMIZATION_OTHER;
+    for group in modules.chunk_by(|a, b| key(a) == key(b)).filter(|g| g.len() > 1 && found(&g[0])) {
         // Several portions of one namespace package are no clash.
         let real: Vec<&Module> = group.iter().filter(|m| m.kind != ModuleKind::Namespace).collect();
         let Some(winner) = real.iter().min_by_key(|m| preference(m)) else { continue };

@@ -7,6 +7,9 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
+pub(crate) mod objects;
+pub(crate) mod tool;
+
 use std::env;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
