@@ -30,9 +30,9 @@ use crate::limits::MAX_PYE_BYTES;
 use crate::map::Map;
 use crate::marshal::pyc::Header;
 use crate::merge::Totals;
-use crate::pye::ModuleKind;
 use crate::pye::read::Pye;
-use crate::pye::write::{Input, Module, plan, preference};
+use crate::pye::write::{Input, Module, plan};
+use crate::pye::{ModuleKind, preference};
 use crate::split::{Blob, Split, Splitter};
 use crate::tree::{Found, PYE, has_suffix};
 
@@ -339,7 +339,7 @@ fn find_duplicates(modules: &[Module], report: &mut Report) {
     for group in modules.chunk_by(|a, b| key(a) == key(b)).filter(|g| g.len() > 1 && !g[0].name.is_empty()) {
         // Several portions of one namespace package are no clash.
         let real: Vec<&Module> = group.iter().filter(|m| m.kind != ModuleKind::Namespace).collect();
-        let Some(winner) = real.iter().min_by_key(|m| preference(m)) else { continue };
+        let Some(winner) = real.iter().min_by_key(|m| preference(m.kind, &m.path)) else { continue };
         for other in real.iter().filter(|m| m.path != winner.path) {
             report.duplicates.push(Duplicate {
                 name: String::from_utf8_lossy(&winner.name).into_owned(),
