@@ -177,6 +177,21 @@ fn encode_chars(chars: impl ExactSizeIterator<Item = u32>, out: &mut Vec<u8>) {
     }
 }
 
+/// Whether `stored` is what its kind says, so that a `str` of that width can be pointed at it: text in its narrowest form, below
+/// U+80 exactly when the kind is [`Kind::Ascii`].
+pub fn is_canonical(stored: &[u8], kind: Kind) -> bool {
+    match kind {
+        Kind::Ascii => stored.is_ascii(),
+        Kind::Latin1 | Kind::Latin1Utf8 => !stored.is_ascii(),
+        Kind::Ucs2 => stored.as_chunks::<2>().0.iter().any(|b| b[1] != 0),
+        Kind::Ucs4 => {
+            let highest = stored.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).max();
+            highest.is_some_and(|c| (0x1_0000..=0x10_ffff).contains(&c))
+        }
+        Kind::Bytes => true,
+    }
+}
+
 /// The bytes that [`encode`] would append.
 pub fn encoded_len(stored: &[u8], kind: Kind) -> usize {
     if kind.verbatim() {
@@ -214,6 +229,7 @@ mod tests {
             encode(&stored, kind, &mut again).unwrap();
             assert_eq!(payload, again);
             assert_eq!(encoded_len(&stored, kind), payload.len());
+            assert!(is_canonical(&stored, kind));
             // Canonical: one character at least needs the width.
             assert_eq!(kind, classify_utf8(&again).unwrap());
         }

@@ -31,8 +31,8 @@ use crate::map::Map;
 use crate::marshal::pyc::Header;
 use crate::merge::Totals;
 use crate::pye::read::Pye;
-use crate::pye::write::{Input, Module, plan, preference};
-use crate::pye::{ModuleKind, OPTIMIZATION_OTHER};
+use crate::pye::write::{Input, Module, plan};
+use crate::pye::{ModuleKind, OPTIMIZATION_OTHER, preference};
 use crate::split::{Blob, Split, Splitter};
 use crate::tree::{Found, PYE, has_suffix};
 
@@ -338,7 +338,7 @@ fn find_duplicates(modules: &[Module], report: &mut Report) {
     for group in modules.chunk_by(|a, b| key(a) == key(b)).filter(|g| g.len() > 1 && found(&g[0])) {
         // Several portions of one namespace package are no clash.
         let real: Vec<&Module> = group.iter().filter(|m| m.kind != ModuleKind::Namespace).collect();
-        let Some(winner) = real.iter().min_by_key(|m| preference(m)) else { continue };
+        let Some(winner) = real.iter().min_by_key(|m| preference(m.kind, &m.path)) else { continue };
         for other in real.iter().filter(|m| m.path != winner.path) {
             report.duplicates.push(Duplicate {
                 name: String::from_utf8_lossy(&winner.name).into_owned(),

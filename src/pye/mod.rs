@@ -113,9 +113,7 @@ impl Header {
     /// # Errors
     /// Wrong size, magic, CRC or reserved bits; another major version. Offsets count from the section's start.
     pub fn parse(bytes: &[u8]) -> Result<Header> {
-        if bytes.len() != Self::LEN {
-            return Err(Error::malformed(format!("{} bytes", Self::LEN), bytes.len().to_string()));
-        }
+        // Magic and version first: another major version may have a header of another length.
         let mut cursor = Cursor::new(bytes);
         let magic = cursor.take(8)?;
         if magic != MAGIC {
@@ -129,6 +127,9 @@ impl Header {
                 "convert the .pyc files again with this pye, or use the pye that wrote it",
             )
             .at(8u64));
+        }
+        if bytes.len() != Self::LEN {
+            return Err(Error::malformed(format!("{} bytes", Self::LEN), bytes.len().to_string()));
         }
         let (fields, sum) = bytes.split_at(Self::LEN - 8);
         let (crc, actual) = (Cursor::new(sum).u32()?, crc32fast::hash(fields));
@@ -235,7 +236,7 @@ impl Record {
     /// Reads a record.
     ///
     /// # Errors
-    /// Too few bytes or an unknown kind; the offset counts from the record's start.
+    /// Too few bytes, an unknown kind or level; the offset counts from the record's start.
     pub fn parse(bytes: &[u8]) -> Result<Record> {
         let mut cursor = Cursor::new(bytes);
         let (name, path) = (cursor.u32()?, cursor.u32()?);
@@ -253,6 +254,10 @@ impl Record {
             other => return Err(Error::malformed("a kind of module from 0 to 3", other.to_string()).at(52u64)),
         };
         let optimization = cursor.u8()?;
+        if !matches!(optimization, 0..=2 | OPTIMIZATION_OTHER) {
+            let got = optimization.to_string();
+            return Err(Error::malformed("an optimisation level of 0, 1, 2 or 255", got).at(53u64));
+        }
         let python = (cursor.u8()?, cursor.u8()?);
         let mut word = [0; 8];
         word.copy_from_slice(cursor.take(8)?);
@@ -274,6 +279,23 @@ impl Record {
             word,
         })
     }
+}
+
+/// Whether a module can be found by name, rather than only by path.
+pub fn is_indexed(name: &[u8], kind: ModuleKind, optimization: u8) -> bool {
+    !name.is_empty() && kind != ModuleKind::Raw && optimization != OPTIMIZATION_OTHER
+}
+
+/// The order in which modules of one key are preferred, as CPython's path finder does: a package hides a module of its name,
+/// which hides a namespace; what stands in `__pycache__` is looked at before a `.pyc` in the source's place. Of equal ones the first
+/// record is found.
+pub fn preference(kind: ModuleKind, path: &[u8]) -> (u8, bool) {
+    let rank = match kind {
+        ModuleKind::Package => 0,
+        ModuleKind::Module => 1,
+        ModuleKind::Raw | ModuleKind::Namespace => 2,
+    };
+    (rank, !path.windows(12).any(|w| w == b"__pycache__/"))
 }
 
 /// Hash of a key of the index: FNV-1a, 32 bits (offset basis 0x811c9dc5, prime 0x01000193), over the dotted name, the major and

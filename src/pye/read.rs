@@ -5,10 +5,12 @@ use std::io::{self, Write};
 use std::ops::Range;
 
 use super::*;
+use crate::blob;
 use crate::elf;
 use crate::holes::{Fill, Reader};
 use crate::limits::{MAX_EXPANSION, MAX_PATH_BYTES, MIN_EXPANDED};
 use crate::marshal::pyc;
+use crate::marshal::version::Version;
 use crate::split::{self, Stores, Stream};
 
 /// A `.pye` file.
@@ -114,7 +116,8 @@ impl<'a> Pye<'a> {
         let control = self.slice(Part::Control, record.control, record.control_len)?;
         let holes = self.slice(Part::Holes, record.holes, record.holes_len)?;
         let (name, path) = (self.name(record.name)?, self.name(record.path)?);
-        check_path(path).map_err(|e| e.at(u64::from(record.path)).within(NAMES[Part::Names as usize]))?;
+        check_path(path, self.header.is_package())
+            .map_err(|e| e.at(u64::from(record.path)).within(NAMES[Part::Names as usize]))?;
         Ok(Module { record, name, path, control, holes })
     }
 
@@ -194,8 +197,7 @@ impl<'a> Pye<'a> {
     /// # Errors
     /// As [`Pye::join`], or that one.
     pub fn join_into(&self, module: &Module<'_>, out: &mut Vec<u8>) -> Result<()> {
-        let held: usize = self.parts.iter().map(|p| p.len()).sum();
-        let cap = (held as u64).saturating_mul(MAX_EXPANSION).max(MIN_EXPANDED);
+        let cap = self.cap();
         if u64::from(module.record.pyc_len) > cap {
             let error = Error::limit("bytes of .pyc from this file in memory", cap, module.record.pyc_len.into());
             return Err(error.in_module(module.path));
@@ -216,8 +218,9 @@ impl<'a> Pye<'a> {
         error.at(at).within(section).in_module(module.path)
     }
 
-    /// Checks everything: CRCs of all sections, every record, the order of records, the index, and that every
-    /// module joins to a `.pyc` of the stated length, CRC32 and header.
+    /// Checks everything: CRCs and alignment of all sections, every record, the order of records, every hole, the index, and that
+    /// every module joins to a `.pyc` of the stated length, CRC32 and header. In time linear in the bytes of the file and of the `.pyc` files it
+    /// holds, sorting the paths apart; these may be [`MAX_EXPANSION`] times the former.
     ///
     /// # Errors
     /// The first rule of `format-spec/validity.md` that is broken.
@@ -228,18 +231,40 @@ impl<'a> Pye<'a> {
                 return Err(Error::malformed(format!("CRC32 {crc:08x}"), format!("{actual:08x}")).within(NAMES[i + 1]));
             }
         }
+        for store in Store::ALL {
+            let (part, width) = (payload(store), store.width());
+            let start = self.range(part).start;
+            if !start.is_multiple_of(width) {
+                let expected = format!("a section at a multiple of {width} bytes");
+                return Err(Error::malformed(expected, format!("one at {start}")).within(NAMES[part]));
+            }
+        }
         if !self.header.is_package() && self.len() != 1 {
             let got = format!("{} modules", self.len());
             return Err(Error::malformed("one module in a file that is not a package", got).within(NAMES[0]));
         }
-        let mut total = 0;
+        self.verify_records()?;
+        for module in self.modules() {
+            let module = module?;
+            self.verify_holes(&module)?;
+            if module.record.kind != ModuleKind::Namespace {
+                self.join(&module, &mut io::sink())?;
+            }
+        }
+        self.verify_index()
+    }
+
+    /// What can be said of records without joining the modules.
+    fn verify_records(&self) -> Result<()> {
+        let (mut total, mut control, mut holes) = (0u64, 0u64, 0u64);
         let mut previous: Option<Module<'_>> = None;
+        let mut paths = Vec::new();
         for i in 0..self.len() {
             let module = self.module(i)?;
-            let at = i * Record::LEN;
+            let record = &module.record;
             let fail = |offset: usize, expected: &'static str, got: String| {
                 Err(Error::malformed(expected, got)
-                    .at(at + offset)
+                    .at(i * Record::LEN + offset)
                     .within(NAMES[Part::Modules as usize])
                     .in_module(module.path))
             };
@@ -249,89 +274,170 @@ impl<'a> Pye<'a> {
             if previous.as_ref().is_some_and(|p| key(p) >= key(&module)) {
                 return fail(0, "records sorted by name, version, optimisation and path", "one out of order".into());
             }
-            let count = self.check_holes(&module).map_err(|e| self.of(&module, e))?;
-            if count != module.record.hole_count {
+            // Without gaps and overlaps: what a section holds is read once.
+            if (record.control, record.holes) != (control, holes) {
                 return fail(
-                    32,
-                    "the number of holes in the table",
-                    format!("{} for {count}", module.record.hole_count),
+                    8,
+                    "a control stream and holes that follow the record before's",
+                    format!("{} and {} for {control} and {holes}", record.control, record.holes),
                 );
             }
-            if module.record.kind == ModuleKind::Namespace {
-                if module.record.pyc_len != 0 {
-                    return fail(40, "no .pyc behind a namespace package", format!("{} bytes", module.record.pyc_len));
+            let known = Version::by_number(record.python.0, record.python.1);
+            let raw = record.kind == ModuleKind::Raw;
+            if raw && record.python != (0, 0) || !raw && known.is_none() {
+                let got = format!("{}.{}", record.python.0, record.python.1);
+                return fail(54, "a version of Python, or 0.0 for a raw file", got);
+            }
+            if record.kind == ModuleKind::Namespace {
+                let sizes = [record.control_len, record.holes_len, record.hole_count, record.pyc_crc, record.pyc_len];
+                if sizes != [0; 5] {
+                    return fail(24, "zeros, for no .pyc stands behind a namespace package", format!("{sizes:?}"));
                 }
             } else {
-                self.check_header(&module).map_err(|e| self.of(&module, e))?;
-                self.join(&module, &mut io::sink())?;
+                paths.push(module.path);
+                self.check_header(&module, known).map_err(|e| self.of(&module, e))?;
             }
-            total += u64::from(module.record.pyc_len);
+            total += u64::from(record.pyc_len);
+            control += u64::from(record.control_len);
+            holes += u64::from(record.holes_len);
             previous = Some(module);
+        }
+        for (part, end) in [(Part::Control as usize, control), (Part::Holes as usize, holes)] {
+            if end != self.parts[part].len() as u64 {
+                let got = format!("{}", self.parts[part].len());
+                return Err(
+                    Error::malformed(format!("{end} bytes, all of them some module's"), got).within(NAMES[part])
+                );
+            }
         }
         if total != self.header.pyc_bytes {
             let got = self.header.pyc_bytes.to_string();
             return Err(Error::malformed(format!("{total} bytes of .pyc in all"), got).at(24u64).within(NAMES[0]));
         }
-        self.verify_index()
+        if total > self.cap() {
+            return Err(Error::limit("bytes of .pyc from this file", self.cap(), total));
+        }
+        paths.sort_unstable();
+        if let Some(twice) = paths.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::malformed("a path of its own for each .pyc", "another's").in_module(twice[0]));
+        }
+        Ok(())
     }
 
-    /// Holes in a module's table, each read to its end and each blob terminated.
-    fn check_holes(&self, module: &Module<'_>) -> Result<u32> {
+    /// The most bytes of `.pyc` that are taken to stand behind a file of this size.
+    fn cap(&self) -> u64 {
+        let held: usize = self.parts.iter().map(|p| p.len()).sum();
+        (held as u64).saturating_mul(MAX_EXPANSION).max(MIN_EXPANDED)
+    }
+
+    /// That a module has as many holes as its record says, each one whole, and each blob in its section, what its kind says and
+    /// terminated.
+    fn verify_holes(&self, module: &Module<'_>) -> Result<()> {
         let mut reader = Reader::new(module.holes);
         let mut count = 0;
-        while let Some((_, fill)) = reader.hole().map_err(|e| e.within(split::HOLES))? {
+        while let Some((_, fill)) = reader.hole().map_err(|e| self.of(module, e.within(split::HOLES)))? {
             count += 1;
             if let Fill::Blob(blob) = fill {
                 let store = blob.kind.store();
-                blob.terminated(self.stores()[store as usize]).map_err(|e| e.within(store.section()))?;
+                let named = |e: Error| e.within(store.section()).in_module(module.path);
+                let section = self.stores()[store as usize];
+                blob.terminated(section).map_err(named)?;
+                let bytes = blob.bytes(section).map_err(named)?;
+                if !blob::is_canonical(bytes, blob.kind) {
+                    let error = Error::malformed(format!("{:?} text", blob.kind), "text of another kind");
+                    return Err(named(error.at(blob.offset * store.width() as u64)));
+                }
             }
         }
-        Ok(count)
+        if count != module.record.hole_count {
+            let expected = format!("a table of {} holes", module.record.hole_count);
+            return Err(self.of(module, Error::malformed(expected, count.to_string()).at(0u64).within(split::HOLES)));
+        }
+        Ok(())
     }
 
     /// That the identity in the record is the one in the `.pyc`'s own header, which is never cut out.
-    fn check_header(&self, module: &Module<'_>) -> Result<()> {
+    fn check_header(&self, module: &Module<'_>, version: Option<&'static Version>) -> Result<()> {
         let record = &module.record;
-        let raw = record.kind == ModuleKind::Raw;
-        let version = crate::marshal::version::Version::by_number(record.python.0, record.python.1);
-        if raw != version.is_none() {
-            let got = format!("{}.{}", record.python.0, record.python.1);
-            return Err(Error::malformed("a version of Python for every file but raw ones", got));
-        }
         let Some(version) = version else { return Ok(()) };
-        let header = pyc::Header::parse(module.control, Some(version))?;
+        let header = pyc::Header::parse(module.control, Some(version)).map_err(|e| e.within(split::CONTROL))?;
         if (header.magic, header.flags, header.word) != (record.magic, record.flags, record.word) {
             return Err(Error::malformed("the .pyc's own header in its record", "another"));
         }
         Ok(())
     }
 
-    /// That every bucket's record is found by its own key, so by what a loader would ask for.
+    /// That the index leads from every key to the module that is preferred under it, and to nothing else. Each bucket is looked at
+    /// once: following every probe would take quadratic time where hashes collide.
     fn verify_index(&self) -> Result<()> {
         let (buckets, table) = self.index()?;
-        let mut empty = buckets == 0;
-        for at in 0..buckets {
-            let bucket = crate::bytes::u32_at(table, at as usize * 4).unwrap_or(0);
-            let Some(number) = bucket.checked_sub(1) else {
-                empty = true;
+        let part = Part::Index as usize;
+        if buckets == 0 {
+            return Ok(());
+        }
+        // Sorted: records of one key are neighbours.
+        let mut winners: Vec<u32> = Vec::new();
+        let mut last: Option<Module<'_>> = None;
+        for i in 0..self.len() {
+            let module = self.module(i)?;
+            if !is_indexed(module.name, module.record.kind, module.record.optimization) {
                 continue;
-            };
-            let fail = |got: String| {
-                Error::malformed("a bucket whose record is found by its key", got)
-                    .at(4 + u64::from(at) * 4)
-                    .within(NAMES[Part::Index as usize])
-            };
-            let module = self.module(number as usize).map_err(|e| fail(e.to_string()))?;
-            if module.name.is_empty() || module.record.kind == ModuleKind::Raw {
-                return Err(fail(format!("record {number}, which has no name")));
             }
-            let found = self.lookup(module.name, module.record.python, module.record.optimization)?;
-            if found.is_none_or(|f| f.record != module.record) {
-                return Err(fail(format!("record {number}, which is not")));
+            fn key<'m>(m: &'m Module<'_>) -> (&'m [u8], (u8, u8), u8) {
+                (m.name, m.record.python, m.record.optimization)
+            }
+            let rank = |m: &Module<'_>| preference(m.record.kind, m.path);
+            match (&last, winners.last_mut()) {
+                (Some(l), Some(winner)) if key(l) == key(&module) => {
+                    if rank(&module) < rank(l) {
+                        *winner = i as u32;
+                        last = Some(module);
+                    }
+                }
+                _ => {
+                    winners.push(i as u32);
+                    last = Some(module);
+                }
             }
         }
-        if !empty {
-            return Err(Error::malformed("an empty bucket", "none").within(NAMES[Part::Index as usize]));
+        if winners.len() as u64 * 2 > u64::from(buckets) {
+            let expected = format!("two buckets for each of {} names", winners.len());
+            return Err(Error::malformed(expected, buckets.to_string()).at(0u64).within(NAMES[part]));
+        }
+        let mut seen = vec![false; winners.len()];
+        // Where the probe that ends here may have started: after the last empty bucket. Going round once finds that for the first.
+        let bucket = |at: u32| crate::bytes::u32_at(table, at as usize * 4).unwrap_or(0);
+        let Some(first_empty) = (0..buckets).find(|at| bucket(*at) == 0) else {
+            return Err(Error::malformed("an empty bucket", "none").within(NAMES[part]));
+        };
+        let mut run = 0;
+        for step in 1..buckets {
+            let at = (first_empty + step) & (buckets - 1);
+            let fail = |got: String| {
+                Err(Error::malformed("a bucket whose record is found by its key", got)
+                    .at(4 + u64::from(at) * 4)
+                    .within(NAMES[part]))
+            };
+            let Some(number) = bucket(at).checked_sub(1) else {
+                run = 0;
+                continue;
+            };
+            let Ok(winner) = winners.binary_search(&number) else {
+                return fail(format!("record {number}, which is not to be found by name"));
+            };
+            if std::mem::replace(&mut seen[winner], true) {
+                return fail(format!("record {number} again"));
+            }
+            let module = self.module(number as usize)?;
+            let home = index_hash(module.name, module.record.python, module.record.optimization) & (buckets - 1);
+            if at.wrapping_sub(home) & (buckets - 1) > run {
+                return fail(format!("record {number}, whose probe ends before"));
+            }
+            run += 1;
+        }
+        if let Some(missing) = seen.iter().position(|s| !s) {
+            let expected = format!("a bucket for record {}", winners[missing]);
+            return Err(Error::malformed(expected, "none").within(NAMES[part]));
         }
         Ok(())
     }
@@ -359,8 +465,12 @@ impl<'a> Pye<'a> {
     }
 }
 
-/// A path that stays below the directory it is joined to.
-fn check_path(path: &[u8]) -> Result<()> {
+/// A path that stays below the directory it is joined to; outside packages, a file name.
+fn check_path(path: &[u8], package: bool) -> Result<()> {
+    if !package && path.contains(&b'/') {
+        let got = String::from_utf8_lossy(path).into_owned();
+        return Err(Error::malformed("a file name in a file of one module", format!("{got:?}")));
+    }
     let good = |part: &[u8]| !part.is_empty() && part != b"." && part != b"..";
     if path.is_empty() || !path.split(|b| *b == b'/').all(good) {
         let got = String::from_utf8_lossy(path).into_owned();
