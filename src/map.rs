@@ -1,4 +1,4 @@
-//! Files mapped into memory, read-only. One of the two modules that use `unsafe` (see DESIGN.md): mapping a file is unsafe because
+//! Files mapped into memory, read-only. The only module that uses `unsafe`: mapping a file is unsafe because
 //! another process could change it underneath.
 
 use std::fs::File;
