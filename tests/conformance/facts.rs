@@ -1,0 +1,84 @@
+//! What a `.pye` holds, as text: the facts that `format-spec/reader.py list` prints too, then the objects of each module.
+
+use std::fmt::Write as _;
+
+use pye::holes::{Fill, Reader};
+use pye::marshal::version::Version;
+use pye::pye::read::{Module, Pye};
+use pye::pye::{ModuleKind, NAMES, Part};
+use pye::{dump, split};
+
+/// Facts, an empty line, objects.
+pub(crate) fn dump(pye: &Pye<'_>) -> String {
+    let mut out = facts(pye);
+    for module in pye.modules() {
+        let module = module.unwrap();
+        let record = &module.record;
+        let Some(version) = Version::by_number(record.python.0, record.python.1) else { continue };
+        if record.kind == ModuleKind::Namespace {
+            continue;
+        }
+        writeln!(out, "\nobjects of {}", name(module.path)).unwrap();
+        let mut pyc = Vec::new();
+        pye.join_into(&module, &mut pyc).unwrap();
+        let places = split::places(module.holes, &pye.stores()).unwrap();
+        dump::dump(&pyc, version.header_len, version, &places, &mut out).unwrap();
+    }
+    out
+}
+
+/// The header, the sections, the index, the records and their holes.
+fn facts(pye: &Pye<'_>) -> String {
+    let mut out = String::new();
+    let header = pye.header();
+    let (major, minor) = header.version;
+    writeln!(out, "format {major}.{minor} flags {:#x} min-blob {}", header.flags, header.min_blob).unwrap();
+    writeln!(out, "modules {} pyc-bytes {}", header.modules, header.pyc_bytes).unwrap();
+    for (name, (size, crc)) in NAMES[1..].iter().zip(header.sections) {
+        writeln!(out, "section {name} size {size} crc {crc:08x}").unwrap();
+    }
+    let index = pye.part(Part::Index as usize).as_chunks::<4>().0;
+    let index: Vec<u32> = index.iter().map(|b| u32::from_le_bytes(*b)).collect();
+    if let Some((buckets, table)) = index.split_first() {
+        writeln!(out, "index of {buckets} buckets").unwrap();
+        for (at, bucket) in table.iter().enumerate().filter(|(_, b)| **b != 0) {
+            writeln!(out, "  bucket {at} record {}", bucket - 1).unwrap();
+        }
+    }
+    for (i, module) in pye.modules().enumerate() {
+        record(i, &module.unwrap(), &mut out);
+    }
+    out
+}
+
+fn record(i: usize, module: &Module<'_>, out: &mut String) {
+    let r = &module.record;
+    let kind = format!("{:?}", r.kind).to_lowercase();
+    let python = format!("{}.{}", r.python.0, r.python.1);
+    writeln!(out, "module {i} {kind} {} python {python} level {}", name(module.name), r.optimization).unwrap();
+    writeln!(out, "  path {}", name(module.path)).unwrap();
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let (magic, word) = (hex(&r.magic), hex(&r.word));
+    writeln!(out, "  pyc {} crc {:08x} magic {magic} flags {} word {word}", r.pyc_len, r.pyc_crc, r.flags).unwrap();
+    let (control, holes) = ((r.control, r.control_len), (r.holes, r.holes_len));
+    writeln!(out, "  control {}+{} holes {}+{} count {}", control.0, control.1, holes.0, holes.1, r.hole_count)
+        .unwrap();
+    let mut reader = Reader::new(module.holes);
+    while let Some((gap, fill)) = reader.hole().unwrap() {
+        match fill {
+            Fill::Blob(blob) => {
+                let (kind, section) = (format!("{:?}", blob.kind).to_lowercase(), blob.kind.store().section());
+                writeln!(out, "  gap {gap} {kind} of {} at {} of {section}", blob.len, blob.offset).unwrap();
+            }
+            Fill::References1(numbers) => writeln!(out, "  gap {gap} references1 {numbers:?}").unwrap(),
+            Fill::References2(numbers) => {
+                let numbers: Vec<u16> = numbers.iter().map(|n| u16::from_le_bytes(*n)).collect();
+                writeln!(out, "  gap {gap} references2 {numbers:?}").unwrap();
+            }
+        }
+    }
+}
+
+fn name(bytes: &[u8]) -> String {
+    if bytes.is_empty() { "-".into() } else { String::from_utf8(bytes.to_vec()).unwrap() }
+}
