@@ -112,6 +112,10 @@ fn every_invalid_file_is_refused_with_the_error_it_states() {
         golden(&path.with_extension("err"), text.as_bytes());
         unbroken.retain(|n| **n != rule.name);
     }
+    for err in files("invalid", ".err") {
+        let there = ["pye", "pyc"].iter().any(|suffix| err.with_extension(suffix).is_file());
+        assert!(there, "{} is of no file: remove it", err.display());
+    }
     assert!(unbroken.is_empty(), "rules without a file: {unbroken:?}");
 }
 
