@@ -98,9 +98,12 @@ fn link(tree: &Path) -> Vec<u8> {
     fs::read(output).unwrap()
 }
 
-/// Everything in `valid`, made anew: name without suffix, `.pye`, and the `.pyc` files it must give back by path (none where
-/// there is nothing to compare with).
-fn valid() -> Vec<(String, Vec<u8>, BTreeMap<String, Vec<u8>>)> {
+/// `.pyc` files by path.
+type Pycs = BTreeMap<String, Vec<u8>>;
+
+/// Everything in `valid`, made anew: name without suffix, `.pye`, and the `.pyc` files it must give back (none where there is
+/// nothing to compare with).
+fn valid() -> Vec<(String, Vec<u8>, Pycs)> {
     let mut all = Vec::new();
     for path in files("valid", ".pyc") {
         let file = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -196,7 +199,7 @@ fn the_second_reader_finds_the_same_in_valid_files() {
         let (found, errors) = tree::find(&[dir.path().to_path_buf()], &PYC);
         assert!(errors.is_empty());
         let held = found.iter().map(|f| (f.relative.to_str().unwrap().to_owned(), fs::read(&f.path).unwrap()));
-        let held: BTreeMap<String, Vec<u8>> = held.collect();
+        let held: Pycs = held.collect();
         assert!(pycs.is_empty() || held == pycs, "{name}: reader.py joins other files");
     }
 }

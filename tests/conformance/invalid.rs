@@ -392,7 +392,7 @@ fn broken_pye() -> Vec<(&'static str, Vec<u8>)> {
     let mut odd = sample.clone();
     odd.align = |_| 1;
     let str1 = payload(Store::Str1);
-    if odd.parts[str1].len() % 2 == 0 {
+    if odd.parts[str1].len().is_multiple_of(2) {
         odd.parts[str1].push(0);
     }
     out.push(("v35_misaligned", odd.assemble()));
