@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A second reader of .pye files, written from the specification alone: proof that it is enough.
+"""A second reader of .pye files: shares no code with pye and uses nothing but what the specification and its tables say.
 
     reader.py list FILE...          what each file holds
     reader.py unpack FILE DIR       the .pyc files it holds, below DIR

@@ -1,5 +1,5 @@
-//! `format-spec/` against the code: the conformance files, the tables, the worked example, and the second reader, which was written
-//! from the text alone. Drop a file into `format-spec/conformance/valid` or `invalid` and it is tested.
+//! `format-spec/` against the code: the conformance files, the tables, the worked example, and the second reader, which uses
+//! nothing but the text. Drop a file into `format-spec/conformance/valid` or `invalid` and it is tested.
 //!
 //! `make bless` (`PYE_BLESS=1`) writes what is compared here anew.
 
