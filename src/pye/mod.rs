@@ -283,3 +283,20 @@ pub fn index_hash(name: &[u8], python: (u8, u8), optimization: u8) -> u32 {
         .chain(&[python.0, python.1, optimization])
         .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
+
+/// Whether a module can be found by name, rather than only by path.
+pub fn is_indexed(name: &[u8], kind: ModuleKind, optimization: u8) -> bool {
+    !name.is_empty() && kind != ModuleKind::Raw && optimization != OPTIMIZATION_OTHER
+}
+
+/// The order in which modules of one key are preferred, as CPython's path finder does: a package hides a module of its name,
+/// which hides a namespace; what stands in `__pycache__` is looked at before a `.pyc` in the source's place. Of equal ones the first enters
+/// the index.
+pub fn preference(kind: ModuleKind, path: &[u8]) -> impl Ord + use<> {
+    let kind = match kind {
+        ModuleKind::Package => 0,
+        ModuleKind::Module => 1,
+        _ => 2,
+    };
+    (kind, !path.windows(12).any(|w| w == b"__pycache__/"))
+}

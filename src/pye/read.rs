@@ -22,6 +22,8 @@ pub struct Pye<'a> {
 /// One module of a file: its record and where its bytes are.
 #[derive(Clone, Debug)]
 pub struct Module<'a> {
+    /// Number of the record.
+    pub number: usize,
     /// The record.
     pub record: Record,
     /// Its dotted name; empty when it has none.
@@ -42,7 +44,7 @@ impl<'a> Pye<'a> {
     pub fn open(bytes: &'a [u8]) -> Result<Pye<'a>> {
         let found = elf::read::sections(bytes, NAMES)?;
         if found[Part::Header as usize].is_none() {
-            return Err(Error::malformed("a .pye file", "an ELF file without .pye.header"));
+            return Err(Error::malformed("a .pye file", "an ELF file without this section").within(NAMES[0]));
         }
         // A section that is not there is empty.
         let ranges = found.map(Option::unwrap_or_default);
@@ -115,7 +117,7 @@ impl<'a> Pye<'a> {
         let holes = self.slice(Part::Holes, record.holes, record.holes_len)?;
         let (name, path) = (self.name(record.name)?, self.name(record.path)?);
         check_path(path).map_err(|e| e.at(u64::from(record.path)).within(NAMES[Part::Names as usize]))?;
-        Ok(Module { record, name, path, control, holes })
+        Ok(Module { number: index, record, name, path, control, holes })
     }
 
     /// All modules, in order.
@@ -205,11 +207,16 @@ impl<'a> Pye<'a> {
         self.check_sum(module, out.len() as u64, crc32fast::hash(out))
     }
 
-    /// Says which module an error is about: offsets into its control stream or holes become offsets into the section.
+    /// Says which module an error is about: offsets into its control stream or holes become offsets into the section. What has no place is
+    /// about the record.
     fn of(&self, module: &Module<'_>, error: Error) -> Error {
         let (base, section) = match error.section() {
             Some(split::CONTROL) => (module.record.control, NAMES[Part::Control as usize]),
             Some(split::HOLES) => (module.record.holes, NAMES[Part::Holes as usize]),
+            None if error.offset().is_none() => {
+                let at = module.number * Record::LEN;
+                return error.at(at).within(NAMES[Part::Modules as usize]).in_module(module.path);
+            }
             _ => return error.in_module(module.path),
         };
         let at = base + error.offset().unwrap_or(0);
@@ -299,39 +306,66 @@ impl<'a> Pye<'a> {
             return Err(Error::malformed("a version of Python for every file but raw ones", got));
         }
         let Some(version) = version else { return Ok(()) };
-        let header = pyc::Header::parse(module.control, Some(version))?;
+        let header = pyc::Header::parse(module.control, Some(version)).map_err(|e| e.within(split::CONTROL))?;
         if (header.magic, header.flags, header.word) != (record.magic, record.flags, record.word) {
             return Err(Error::malformed("the .pyc's own header in its record", "another"));
         }
         Ok(())
     }
 
-    /// That every bucket's record is found by its own key, so by what a loader would ask for.
+    /// That the index finds of every key the preferred module, and holds nothing else.
     fn verify_index(&self) -> Result<()> {
         let (buckets, table) = self.index()?;
-        let mut empty = buckets == 0;
+        let fail = |at: u32, expected: &'static str, got: String| {
+            let error = Error::malformed(expected, got).at(4 + u64::from(at) * 4);
+            Err(error.within(NAMES[Part::Index as usize]))
+        };
+        let mut entries = 0;
         for at in 0..buckets {
             let bucket = crate::bytes::u32_at(table, at as usize * 4).unwrap_or(0);
-            let Some(number) = bucket.checked_sub(1) else {
-                empty = true;
-                continue;
-            };
-            let fail = |got: String| {
-                Error::malformed("a bucket whose record is found by its key", got)
-                    .at(4 + u64::from(at) * 4)
-                    .within(NAMES[Part::Index as usize])
-            };
-            let module = self.module(number as usize).map_err(|e| fail(e.to_string()))?;
-            if module.name.is_empty() || module.record.kind == ModuleKind::Raw {
-                return Err(fail(format!("record {number}, which has no name")));
+            if bucket as usize > self.len() {
+                return fail(at, "a bucket that holds 0 or a record's number plus one", bucket.to_string());
             }
-            let found = self.lookup(module.name, module.record.python, module.record.optimization)?;
-            if found.is_none_or(|f| f.record != module.record) {
-                return Err(fail(format!("record {number}, which is not")));
+            entries += u32::from(bucket != 0);
+        }
+        // Before anything is looked up: that takes long where most buckets are full.
+        if entries > buckets / 2 {
+            return fail(0, "at most half of the buckets in use", format!("{entries} of {buckets}"));
+        }
+        if buckets == 0 {
+            return Ok(());
+        }
+        let mut keys = 0;
+        let mut at = 0;
+        while at < self.len() {
+            let first = self.module(at)?;
+            at += 1;
+            let (python, level) = (first.record.python, first.record.optimization);
+            if !is_indexed(first.name, first.record.kind, level) {
+                continue;
+            }
+            // Sorted: modules of one key are neighbours.
+            let mut winner = first;
+            while at < self.len() {
+                let next = self.module(at)?;
+                if (next.name, next.record.python, next.record.optimization) != (winner.name, python, level) {
+                    break;
+                }
+                at += 1;
+                let preferred = preference(next.record.kind, next.path) < preference(winner.record.kind, winner.path);
+                if preferred && next.record.kind != ModuleKind::Raw {
+                    winner = next;
+                }
+            }
+            keys += 1;
+            let found = self.lookup(winner.name, python, level)?;
+            if found.is_none_or(|f| f.number != winner.number) {
+                let start = index_hash(winner.name, python, level) & (buckets - 1);
+                return fail(start, "every module found by its key", format!("record {}, which is not", winner.number));
             }
         }
-        if !empty {
-            return Err(Error::malformed("an empty bucket", "none").within(NAMES[Part::Index as usize]));
+        if keys != entries {
+            return fail(0, "a bucket in use for each key", format!("{entries} for {keys}"));
         }
         Ok(())
     }

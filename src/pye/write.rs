@@ -349,22 +349,6 @@ impl Names {
     }
 }
 
-/// Whether a module can be found by name, rather than only by path.
-fn indexed(module: &Module) -> bool {
-    !module.name.is_empty() && module.kind != ModuleKind::Raw && module.optimization != OPTIMIZATION_OTHER
-}
-
-/// The order in which modules of one key are preferred, as CPython's path finder does: a package hides a module of its name,
-/// which hides a namespace; what stands in `__pycache__` is looked at before a `.pyc` in the source's place.
-pub fn preference(module: &Module) -> impl Ord + use<> {
-    let kind = match module.kind {
-        ModuleKind::Package => 0,
-        ModuleKind::Module => 1,
-        _ => 2,
-    };
-    (kind, !module.path.windows(12).any(|w| w == b"__pycache__/"))
-}
-
 /// The hash table: number of buckets (u32, a power of two at least twice the entries), then a bucket each (u32): a record's number
 /// plus one, or 0. Collisions go to the next bucket, round the end.
 fn index(modules: &[Module]) -> Vec<u8> {
@@ -374,10 +358,11 @@ fn index(modules: &[Module]) -> Vec<u8> {
     };
     // Sorted: modules of one key are neighbours; the first of the preferred ones enters.
     let mut winners: Vec<usize> = Vec::new();
-    for i in (0..modules.len()).filter(|i| indexed(&modules[*i])) {
+    for i in (0..modules.len()).filter(|i| is_indexed(&modules[*i].name, modules[*i].kind, modules[*i].optimization)) {
         match winners.last_mut() {
             Some(last) if key(*last) == key(i) => {
-                if preference(&modules[i]) < preference(&modules[*last]) {
+                let preference = |i: usize| preference(modules[i].kind, &modules[i].path);
+                if preference(i) < preference(*last) {
                     *last = i;
                 }
             }
