@@ -137,7 +137,7 @@ class Module:
         need(not {b"", b".", b".."} & set(parts), "V25", f"path {self.path}")
         self.key = (self.name, self.python, self.level)
         self.indexed = bool(self.name) and self.kind != RAW and self.level != 255
-        self.preference = ({PACKAGE: 0, MODULE: 1}.get(self.kind, 2), b"__pycache__/" not in self.path, number)
+        self.preference = ({PACKAGE: 0, MODULE: 1}.get(self.kind, 2), self.path.split(b"/")[-2:-1] != [b"__pycache__"], number)
 
 
 # ---- join: control.md, blobs.md --------------------------------------------------------------------------------------

@@ -583,8 +583,8 @@ fn a_file_or_directory_that_may_not_be_read_is_named_and_the_rest_is_done() {
     for path in [place.at("."), place.at("tree"), place.at("tree/a")] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    fs::set_permissions(tree.join("a/closed.pyc"), fs::Permissions::from_mode(0)).unwrap();
-    fs::set_permissions(tree.join("shut"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(tree.join("a/closed.pyc"), fs::Permissions::from_mode(0o0)).unwrap();
+    fs::set_permissions(tree.join("shut"), fs::Permissions::from_mode(0o0)).unwrap();
     let out = place.at("out");
     fs::create_dir(&out).unwrap();
     fs::set_permissions(&out, fs::Permissions::from_mode(0o777)).unwrap();

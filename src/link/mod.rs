@@ -32,7 +32,7 @@ use crate::marshal::pyc::Header;
 use crate::merge::Totals;
 use crate::pye::read::Pye;
 use crate::pye::write::{Input, Module, plan};
-use crate::pye::{ModuleKind, OPTIMIZATION_OTHER, preference};
+use crate::pye::{ModuleKind, OPTIMIZATION_OTHER, is_indexed, preference};
 use crate::split::{Blob, Split, Splitter};
 use crate::tree::{Found, PYE, has_suffix};
 
@@ -334,7 +334,7 @@ fn add_namespaces(modules: &mut Vec<Module>, report: &mut Report) {
 /// Reports modules that share a key: all are in the package, one is found by name.
 fn find_duplicates(modules: &[Module], report: &mut Report) {
     let key = |m: &Module| (m.name.clone(), python(m), m.optimization);
-    let found = |m: &Module| !m.name.is_empty() && m.optimization != OPTIMIZATION_OTHER;
+    let found = |m: &Module| is_indexed(&m.name, m.kind, m.optimization);
     for group in modules.chunk_by(|a, b| key(a) == key(b)).filter(|g| g.len() > 1 && found(&g[0])) {
         // Several portions of one namespace package are no clash.
         let real: Vec<&Module> = group.iter().filter(|m| m.kind != ModuleKind::Namespace).collect();

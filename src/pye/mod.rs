@@ -295,7 +295,8 @@ pub fn preference(kind: ModuleKind, path: &[u8]) -> (u8, bool) {
         ModuleKind::Module => 1,
         ModuleKind::Raw | ModuleKind::Namespace => 2,
     };
-    (rank, !path.windows(12).any(|w| w == b"__pycache__/"))
+    let cached = path.rsplit(|b| *b == b'/').nth(1) == Some(b"__pycache__");
+    (rank, !cached)
 }
 
 /// Hash of a key of the index: FNV-1a, 32 bits (offset basis 0x811c9dc5, prime 0x01000193), over the dotted name, the major and

@@ -24,6 +24,8 @@ pub struct Pye<'a> {
 /// One module of a file: its record and where its bytes are.
 #[derive(Clone, Debug)]
 pub struct Module<'a> {
+    /// Number of the record.
+    pub number: usize,
     /// The record.
     pub record: Record,
     /// Its dotted name; empty when it has none.
@@ -44,7 +46,7 @@ impl<'a> Pye<'a> {
     pub fn open(bytes: &'a [u8]) -> Result<Pye<'a>> {
         let found = elf::read::sections(bytes, NAMES)?;
         if found[Part::Header as usize].is_none() {
-            return Err(Error::malformed("a .pye file", "an ELF file without .pye.header"));
+            return Err(Error::malformed("a .pye file", "an ELF file without this section").within(NAMES[0]));
         }
         // A section that is not there is empty.
         let ranges = found.map(Option::unwrap_or_default);
@@ -118,7 +120,7 @@ impl<'a> Pye<'a> {
         let (name, path) = (self.name(record.name)?, self.name(record.path)?);
         check_path(path, self.header.is_package())
             .map_err(|e| e.at(u64::from(record.path)).within(NAMES[Part::Names as usize]))?;
-        Ok(Module { record, name, path, control, holes })
+        Ok(Module { number: index, record, name, path, control, holes })
     }
 
     /// All modules, in order.
@@ -200,18 +202,24 @@ impl<'a> Pye<'a> {
         let cap = self.cap();
         if u64::from(module.record.pyc_len) > cap {
             let error = Error::limit("bytes of .pyc from this file in memory", cap, module.record.pyc_len.into());
-            return Err(error.in_module(module.path));
+            let at = module.number * Record::LEN + 40;
+            return Err(error.at(at).within(NAMES[Part::Modules as usize]).in_module(module.path));
         }
         let len = module.record.pyc_len as usize;
         split::join_into(module.control, module.holes, &self.stores(), len, out).map_err(|e| self.of(module, e))?;
         self.check_sum(module, out.len() as u64, crc32fast::hash(out))
     }
 
-    /// Says which module an error is about: offsets into its control stream or holes become offsets into the section.
+    /// Says which module an error is about: offsets into its control stream or holes become offsets into the section. What has no place is
+    /// about the record.
     fn of(&self, module: &Module<'_>, error: Error) -> Error {
         let (base, section) = match error.section() {
             Some(split::CONTROL) => (module.record.control, NAMES[Part::Control as usize]),
             Some(split::HOLES) => (module.record.holes, NAMES[Part::Holes as usize]),
+            None if error.offset().is_none() => {
+                let at = module.number * Record::LEN;
+                return error.at(at).within(NAMES[Part::Modules as usize]).in_module(module.path);
+            }
             _ => return error.in_module(module.path),
         };
         let at = base + error.offset().unwrap_or(0);
@@ -315,7 +323,7 @@ impl<'a> Pye<'a> {
             return Err(Error::malformed(format!("{total} bytes of .pyc in all"), got).at(24u64).within(NAMES[0]));
         }
         if total > self.cap() {
-            return Err(Error::limit("bytes of .pyc from this file", self.cap(), total));
+            return Err(Error::limit("bytes of .pyc from this file", self.cap(), total).at(24u64).within(NAMES[0]));
         }
         paths.sort_unstable();
         if let Some(twice) = paths.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -436,8 +444,10 @@ impl<'a> Pye<'a> {
             run += 1;
         }
         if let Some(missing) = seen.iter().position(|s| !s) {
-            let expected = format!("a bucket for record {}", winners[missing]);
-            return Err(Error::malformed(expected, "none").within(NAMES[part]));
+            let module = self.module(winners[missing] as usize)?;
+            let home = index_hash(module.name, module.record.python, module.record.optimization) & (buckets - 1);
+            let expected = format!("a bucket by which record {} is found", winners[missing]);
+            return Err(Error::malformed(expected, "none").at(4 + u64::from(home) * 4).within(NAMES[part]));
         }
         Ok(())
     }
