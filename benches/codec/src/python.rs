@@ -11,12 +11,22 @@ use crate::corpus::File;
 
 const SCRIPT: &str = include_str!("loads.py");
 
+/// Prints the version, the compiler, and which of the configure options that bear on speed were given. A distribution may optimise by other means, which leave
+/// no trace here.
+const VERSION: &str = "
+import platform, sysconfig
+given = str(sysconfig.get_config_var('CONFIG_ARGS'))
+options = [o for o in ('--enable-optimizations', '--with-lto', '--enable-shared', '--with-pydebug') if o in given]
+print(platform.python_implementation(), platform.python_version() + ',', platform.python_compiler() + ',',
+      'configured with', ' '.join(options) or 'none of the options that bear on speed')
+";
+
 /// The child; it ends when its standard input is closed, so with this value.
 pub(crate) struct Python {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
-    /// The interpreter's version, as it names it.
+    /// The interpreter's version and how it was built.
     pub(crate) version: String,
 }
 
@@ -33,7 +43,7 @@ impl Python {
     pub(crate) fn start(interpreter: &Path, files: &[File]) -> Result<Python> {
         let named = || format!("{}", interpreter.display());
         let version = Command::new(interpreter)
-            .args(["-I", "-c", "import platform; print(platform.python_implementation(), platform.python_version())"])
+            .args(["-I", "-c", VERSION])
             .output()
             .with_context(|| format!("cannot run {}; --python names another", named()))?;
         ensure!(version.status.success(), "{} is no Python 3", named());
@@ -79,6 +89,7 @@ impl Python {
             line.split(' ').next().unwrap_or("nothing")
         );
         ensure!(line == expected, "{}: read other files: expected {expected:?}, got {line:?}", named());
+        python.tell(b".")?;
         Ok(python)
     }
 

@@ -192,7 +192,7 @@ fn measure(options: &Options) -> Result<()> {
     );
     println!();
     for note in notes {
-        println!("{}{note}.", if style == Style::Markdown { "- " } else { "" });
+        println!("{}{}.", if style == Style::Markdown { "- " } else { "" }, note.trim_end_matches('.'));
     }
     Ok(())
 }
