@@ -4,12 +4,14 @@ use std::process::Command;
 
 use crate::table::Style;
 
-/// Date, processor, kernel, commit and command line, and `more` lines.
+/// Date, processor, load, kernel, commit and command line, and `more` lines. They are made when the measuring is done: on an idle machine the load is then
+/// about that of the benchmark itself.
 pub(crate) fn heading(style: Style, more: &[String]) -> String {
     let unknown = || "unknown".to_string();
     let mut lines = vec![
         format!("date: {}", output("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_else(unknown)),
         format!("processor: {}", processor()),
+        format!("load average: {}", load().unwrap_or_else(unknown)),
         format!("kernel: {}", output("uname", &["-sr"]).unwrap_or_else(unknown)),
         format!("commit: {}", commit().unwrap_or_else(unknown)),
         format!("command: {}", command()),
@@ -33,6 +35,12 @@ fn commit() -> Option<String> {
     let id = output("git", &["-C", &checkout, "rev-parse", "--short=12", "HEAD"])?;
     let changed = output("git", &["-C", &checkout, "status", "--porcelain", "--untracked-files=no"])?;
     Some(if changed.is_empty() { id } else { format!("{id} and changes not committed") })
+}
+
+/// Over the last 1, 5 and 15 minutes.
+fn load() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    Some(text.split(' ').take(3).collect::<Vec<_>>().join(", "))
 }
 
 fn processor() -> String {
