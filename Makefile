@@ -3,8 +3,9 @@
 CARGO ?= cargo
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
-# More arguments for the benchmark, e.g. BENCH_ARGS=/path/to/site-packages.
+# More arguments for the benchmarks, e.g. BENCH_ARGS=--markdown.
 BENCH_ARGS ?=
+BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
 .PHONY: help tools test demo bench bench-smoke bless fuzz doc lint deny ci clean
@@ -29,11 +30,20 @@ test: tools ## Run all tests, on every Python at hand (PYE_PYTHONS adds prefixes
 demo: ## Convert, link and measure Django and the standard library of the newest Python found
 	demo/run
 
-bench: ## Run the benchmark (BENCH_ARGS= for its arguments)
-	$(CARGO) run --release --locked --manifest-path benches/codec/Cargo.toml -- $(BENCH_ARGS)
+bench: tools ## Run all benchmarks (BENCH_ARGS= for arguments of all, e.g. --markdown); benches/RESULTS.md says more
+	benches/corpus
+	$(BENCH) speed $(BENCH_ARGS)
+	$(BENCH) files $(BENCH_ARGS)
+	$(BENCH) merging $(BENCH_ARGS)
+	$(BENCH) min-blob $(BENCH_ARGS)
 
-bench-smoke: ## Run the benchmark once on a small corpus, to see that it works
-	$(CARGO) run --release --locked --manifest-path benches/codec/Cargo.toml -- --smoke
+bench-smoke: tools ## Run all benchmarks once on a small corpus, to see that they work
+	benches/corpus --small
+	$(CARGO) test --release --locked --manifest-path benches/codec/Cargo.toml
+	$(BENCH) speed --smoke
+	$(BENCH) files --smoke
+	$(BENCH) merging --smoke
+	$(BENCH) min-blob --smoke
 
 bless: tools ## Write the golden files anew from what the tests find; look at the diff
 	PYE_BLESS=1 $(CARGO) test --locked
@@ -48,7 +58,9 @@ doc: ## Build the documentation, warnings as errors
 lint: ## Check formatting and lints, warnings as errors
 	$(CARGO) fmt --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) fmt --manifest-path benches/codec/Cargo.toml --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --manifest-path benches/codec/Cargo.toml --all-targets -- -D warnings
 
 deny: ## Check the licences, bans and sources of the dependencies
 	$(CARGO) deny --locked check licenses bans sources
@@ -58,4 +70,4 @@ ci: ## All that continuous integration runs
 
 clean: ## Remove what was built, the demo's output included
 	$(CARGO) clean
-	rm -rf demo-out fuzz/target benches/codec/target
+	rm -rf demo-out bench-out fuzz/target benches/codec/target
