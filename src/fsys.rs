@@ -88,7 +88,7 @@ pub fn read(path: &Path, buffer: &mut Vec<u8>) -> Result<Stamp> {
 /// The file cannot be created, filled or moved; the final place is then as it was.
 pub fn write_atomic(path: &Path, modified: Option<SystemTime>, fill: impl FnOnce(&File) -> Result<()>) -> Result<()> {
     let io = |doing| move |e| Error::io(doing, e).in_file(path);
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = parent(path);
     let temporary = tempfile::Builder::new()
         .prefix(".")
         .suffix(TEMPORARY)
@@ -122,6 +122,22 @@ pub fn remove_leftover(path: &Path) {
         // Somebody else may have removed it just now.
         let _ = fs::remove_file(path);
     }
+}
+
+/// Removes what killed processes left behind in `directory`, and in all those below it unless it is `flat`. Where it cannot be looked at,
+/// nothing is removed: whoever writes there will say why.
+pub fn remove_leftovers(directory: &Path, flat: bool) {
+    let depth = if flat { 1 } else { usize::MAX };
+    for entry in walkdir::WalkDir::new(directory).follow_root_links(true).max_depth(depth).into_iter().flatten() {
+        if entry.file_type().is_file() && is_temporary(entry.file_name()) {
+            remove_leftover(entry.path());
+        }
+    }
+}
+
+/// The directory that the file at `path` stands in.
+pub fn parent(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes the directory of `root`/`relative`, and returns that path. `relative` has no `.` or `..` parts; a part that is a link

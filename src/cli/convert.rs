@@ -66,6 +66,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
     options.jobs.apply()?;
     let started = Instant::now();
     let (files, errors) = tree::find(&options.paths.all()?, &PYC);
+    if let Some(output) = &options.output {
+        fsys::remove_leftovers(output, false);
+    }
     let bar = progress(&files, 1, "converting");
     let clashes = if options.output.is_some() { clashes(&files) } else { HashMap::new() };
     let outcomes: Vec<_> = files

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use pye::blob::Store;
+use pye::fsys;
 use pye::link::{self, Duplicate, distributions};
 use pye::tree::{self, Found, PYC, PYE, has_suffix};
 use serde::Serialize;
@@ -82,6 +83,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
         // Asked of packages only: the question costs a system call for each part of a path.
         files.retain(|f| !has_suffix(&f.path, &[PYE]) || !std::fs::canonicalize(&f.path).is_ok_and(of_own));
     }
+    fsys::remove_leftovers(
+        if options.per_distribution { &options.output } else { fsys::parent(&options.output) },
+        true,
+    );
     let mut report = Report { failed: errors.iter().map(Problem::from).collect(), ..Report::default() };
     if options.per_distribution {
         std::fs::create_dir_all(&options.output)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use pye::error::Error;
+use pye::fsys;
 use pye::pye::ModuleKind;
 use pye::tree::{self, Found, PYE};
 use pye::unpack::{Source, place};
@@ -85,6 +86,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
     let (files, errors) = tree::find(&options.paths.all()?, &[PYE]);
     let mut report =
         Report { files: files.len() as u64, failed: errors.iter().map(Problem::from).collect(), ..Report::default() };
+    fsys::remove_leftovers(&options.output, false);
     let clashes = clashes(&files);
     let results: Vec<Result<Option<u64>, Error>> = files
         .par_iter()

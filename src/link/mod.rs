@@ -113,7 +113,7 @@ pub fn link(files: &[Found], output: &Path, options: Options, progress: Progress
     let mut report = Report::default();
     let sources = collect(files, &mut report);
     let sources = shadow(sources, &mut report);
-    let directory = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = fsys::parent(output);
     let file = tempfile::tempfile_in(directory)
         .map_err(|e| Error::io("cannot make a temporary file in", e).in_file(directory))?;
     let spill = Spill { file, len: AtomicU64::new(0) };
@@ -125,7 +125,7 @@ pub fn link(files: &[Found], output: &Path, options: Options, progress: Progress
             loaded
         })
         .collect();
-    let (mut modules, blobs) = resolve_all(sources, loaded, &mut report)?;
+    let (mut modules, blobs) = resolve_all(sources, loaded, &mut report).map_err(|e| e.in_file(output))?;
     add_namespaces(&mut modules, &mut report);
     find_duplicates(&modules, &mut report);
 
