@@ -15,7 +15,7 @@ use crate::marshal::version::Version;
 
 /// Payloads of at least this many bytes are cut out unless `--min-blob` says otherwise. Chosen by measurement:
 /// see `format-spec/blobs.md`.
-pub const DEFAULT_MIN_BLOB: u32 = 32;
+pub const DEFAULT_MIN_BLOB: u32 = 64;
 
 /// Shorter runs of references stay in the control stream: they would save a few bytes each, and cost [`join`] a hole.
 const MIN_RUN: usize = 3;

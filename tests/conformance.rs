@@ -25,8 +25,11 @@ use pye::convert::{Converter, Options};
 use pye::marshal::version::Version;
 use pye::pye::read::Pye;
 use pye::pye::{Header, ModuleKind, Record};
-use pye::split::DEFAULT_MIN_BLOB;
+
 use pye::tree::{self, PYC};
+
+/// The threshold the files are split with: below the default, so that small files have blobs.
+const MIN_BLOB: u32 = 32;
 
 /// `format-spec/`.
 fn spec() -> PathBuf {
@@ -78,7 +81,7 @@ fn files(directory: &str, suffix: &str) -> Vec<PathBuf> {
 fn convert(path: &Path) -> Vec<u8> {
     let name = path.file_name().unwrap().to_str().unwrap();
     let forced = name.strip_suffix(".py312.pyc").and_then(|_| Version::by_number(3, 12));
-    let options = Options { min_blob: DEFAULT_MIN_BLOB, python_version: forced };
+    let options = Options { min_blob: MIN_BLOB, python_version: forced };
     let pyc = fs::read(path).unwrap();
     let mut converter = Converter::default();
     let (pye, raw) = converter.convert_bytes(&pyc, name.as_bytes(), options).unwrap();
@@ -92,7 +95,7 @@ fn link(tree: &Path) -> Vec<u8> {
     assert!(errors.is_empty(), "{errors:?}");
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("package.pye");
-    let options = Options { min_blob: DEFAULT_MIN_BLOB, python_version: None };
+    let options = Options { min_blob: MIN_BLOB, python_version: None };
     let report = pye::link::link(&files, &output, options, &|_| {}).unwrap();
     assert!(report.failed.is_empty(), "{:?}", report.failed);
     fs::read(output).unwrap()

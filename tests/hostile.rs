@@ -547,7 +547,7 @@ fn lies() -> Vec<Lie> {
     hole("a padded number", "LEB128", vec![0x80, 0x00, 0x08, 0x00], 1);
     hole("a number of 11 bytes", "LEB128", [vec![0xff; 10], vec![1]].concat(), 1);
     hole("a number above 2^64", "LEB128", [vec![0xff; 9], vec![2, 0, 0]].concat(), 1);
-    hole("an empty table that claims a hole", "the number of holes", Vec::new(), 1);
+    hole("an empty table that claims a hole", "holes", Vec::new(), 1);
     // Characters beyond Unicode.
     let mut beyond = one.clone();
     beyond.part_mut(Store::Str4)[..4].copy_from_slice(&0x11_0000u32.to_le_bytes());
