@@ -44,10 +44,13 @@ fn package() -> Vec<u8> {
     fs::read(output).unwrap()
 }
 
+/// A module's name, path, record and `.pyc`.
+type Held = (Vec<u8>, Vec<u8>, Record, Vec<u8>);
+
 /// What a file gives a reader: each module with its `.pyc`, and what is found by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Contents {
-    modules: Vec<(Vec<u8>, Vec<u8>, Record, Vec<u8>)>,
+    modules: Vec<Held>,
     found: Vec<Option<Vec<u8>>>,
 }
 
