@@ -20,11 +20,11 @@ use serde_json::Value;
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
-/// A tree of some sixty real files in `directory`: one in thirty of a standard library's.
+/// A tree of some thirty real files in `directory`: one in sixty of a standard library's.
 fn tree(directory: &Path) -> PathBuf {
     let library = common::compiled_stdlib(common::pythons().last().unwrap());
     let tree = directory.join("tree");
-    for file in common::pycs(&library).iter().step_by(30) {
+    for file in common::pycs(&library).iter().step_by(60) {
         put(tree.join(file.strip_prefix(&library).unwrap()), fs::read(file).unwrap());
     }
     tree
@@ -233,7 +233,7 @@ fn own_mounts() -> Option<&'static [&'static str]> {
 /// copied to `first` and `second`, the report and status of each beside it.
 const FULL: &str = r#"
 set -eu
-mount -t tmpfs -o size=200k none "$DISK"
+mount -t tmpfs -o size=120k none "$DISK"
 cp -r "$OLD/." "$DISK"
 "$@" --json >"$COPY/first.out" 2>"$COPY/first.err" && status=0 || status=$?
 echo $status >"$COPY/first.status"
