@@ -118,14 +118,17 @@ pub(crate) enum Const {
     Bytes(Vec<u8>),
 }
 
+/// So many times a few words are longer than the threshold.
+const LONGER: usize = 1 + DEFAULT_MIN_BLOB as usize / 16;
+
 /// Text long enough to be cut out, of one of the widths: `what` makes it unique. Its first or last character needs the width.
 pub(crate) fn text(what: &str, widest: char) -> Const {
-    Const::Text(format!("{what}: text longer than the threshold {widest}"))
+    Const::Text(format!("{what}: {}{widest}", "text longer than the threshold ".repeat(LONGER)))
 }
 
 /// Bytes long enough to be cut out, with NULs inside.
 pub(crate) fn bytes(what: &str) -> Const {
-    Const::Bytes([what.as_bytes(), b"\0bytes \xff\xfe longer than the threshold\0\x01"].concat())
+    Const::Bytes([what.as_bytes(), &b"\0bytes \xff\xfe longer than the threshold\0\x01".repeat(LONGER)].concat())
 }
 
 fn version(major: u8, minor: u8) -> &'static Version {
