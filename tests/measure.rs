@@ -10,9 +10,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use object::write::Object;
-use object::{Architecture, BinaryFormat, Endianness, SectionKind};
 use serde_json::Value;
+
+mod common;
+
+use common::tool::{self, Const};
 
 const NOBODY: u32 = 65534;
 const PAYLOAD: [(&str, u64); 3] = [(".pye.str1", 300_000), (".pye.str2", 4096), (".pye.bytes", 50_001)];
@@ -28,15 +30,16 @@ impl Place {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         // The build directory may be closed to other users.
         fs::copy(env!("CARGO_BIN_EXE_pye"), dir.path().join("pye")).unwrap();
-        let mut elf = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
-        let control = elf.add_section(Vec::new(), b".pye.control".to_vec(), SectionKind::ReadOnlyData);
-        elf.append_section_data(control, &[7; 9000], 4096);
-        for (name, len) in PAYLOAD {
-            let id = elf.add_section(Vec::new(), name.as_bytes().to_vec(), SectionKind::ReadOnlyData);
-            let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
-            elf.append_section_data(id, &bytes, 4096);
-        }
-        fs::write(dir.path().join("web.pye"), elf.write().unwrap()).unwrap();
+        // Each blob is followed by a NUL of its width. A package: its payload sections start on pages of their own.
+        let constants = [
+            Const::Text("a".repeat(PAYLOAD[0].1 as usize - 1)),
+            Const::Text("α".repeat(PAYLOAD[1].1 as usize / 2 - 1)),
+            Const::Bytes((1..PAYLOAD[2].1).map(|at| (at % 251) as u8).collect()),
+        ];
+        let pyc = dir.path().join("web.pyc");
+        // The module's own bytecode is shorter than what is cut out.
+        fs::write(&pyc, tool::pyc((3, 12), &constants)).unwrap();
+        tool::good(&[&"link", &pyc, &"--output", &dir.path().join("web.pye")]);
         Place { dir }
     }
 
@@ -240,9 +243,9 @@ fn bad_files_are_named() {
     fs::write(&path, "no ELF at all").unwrap();
     fails(measure_file(&path), &["x.pye"]);
     fails(measure_file(dir.path()), &["a regular file"]);
-    let empty = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little).write().unwrap();
+    let empty = tool::converted(&tool::pyc((3, 12), &[]), "x.pyc");
     fs::write(&path, empty).unwrap();
-    fails(measure_file(&path), &["x.pye", ".pye.bytes", "got none"]);
+    fails(measure_file(&path), &["x.pye", "a payload to map", "got none"]);
     // Truncated anywhere: an error, or the same figures as long as all that is needed is there.
     let whole = fs::read(Place::new().file()).unwrap();
     for len in (0..whole.len()).step_by(whole.len() / 23) {
