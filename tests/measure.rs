@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -27,9 +26,7 @@ struct Place {
 impl Place {
     fn new() -> Place {
         let dir = tempfile::tempdir().unwrap();
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        // The build directory may be closed to other users.
-        fs::copy(env!("CARGO_BIN_EXE_pye"), dir.path().join("pye")).unwrap();
+        tool::program_for_all(dir.path());
         // Each blob is followed by a NUL of its width. A package: its payload sections start on pages of their own.
         let constants = [
             Const::Text("a".repeat(PAYLOAD[0].1 as usize - 1)),

@@ -184,10 +184,7 @@ pub(crate) fn converted(pyc: &[u8], name: &str) -> Vec<u8> {
 /// where that user can reach it.
 pub(crate) fn as_nobody(args: Args<'_>) -> Output {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let program = directory.path().join("pye");
-    fs::copy(PROGRAM, &program).expect("the program can be copied");
-    let open = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-    fs::set_permissions(directory.path(), open).expect("its mode can be set");
+    let program = program_for_all(directory.path());
     let mut command = Command::new(&program);
     if is_root() {
         command = Command::new("setpriv");
@@ -198,6 +195,16 @@ pub(crate) fn as_nobody(args: Args<'_>) -> Output {
         .stdin(Stdio::null())
         .output()
         .expect("setpriv (util-linux) is installed")
+}
+
+/// Opens `directory` to all users and copies the program there: the build directory may be closed to others. The copy is made by
+/// another process, for a file that this one has open for writing cannot be run while a child of another thread still holds it.
+pub(crate) fn program_for_all(directory: &Path) -> PathBuf {
+    let open = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(directory, open).expect("its mode can be set");
+    let program = directory.join("pye");
+    assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().expect("cp runs").success());
+    program
 }
 
 /// Whether the tests run as root.
