@@ -18,6 +18,7 @@
 use hashbrown::HashSet;
 use serde::{Serialize, Serializer};
 
+use crate::blob::classify_utf8;
 use crate::bytes::u32_at;
 use crate::error::Result;
 use crate::marshal::tape::{Tape, code_at};
@@ -744,18 +745,9 @@ fn latin1_characters(payload: &[u8]) -> Characters {
     Characters { count: payload.len() as u64, width: 1, ascii: payload.is_ascii() }
 }
 
-/// Of UTF-8 with surrogates: continuation bytes are not counted, the largest lead byte gives the width.
+/// Of UTF-8 with surrogates: continuation bytes are not counted. Other bytes, which CPython would refuse, count as Latin-1.
 fn utf8_characters(payload: &[u8]) -> Characters {
     let count = payload.iter().filter(|&&byte| byte & 0xc0 != 0x80).count() as u64;
-    Characters { count, width: char_width(payload), ascii: payload.is_ascii() }
-}
-
-/// Bytes a character in the canonical PEP 393 form of a UTF-8 string (surrogates allowed).
-fn char_width(payload: &[u8]) -> u8 {
-    match payload.iter().max() {
-        Some(0xf0..) => 4,
-        // U+0100 is c4 80.
-        Some(0xc4..) => 2,
-        _ => 1,
-    }
+    let width = classify_utf8(payload).map_or(1, |kind| kind.store().width() as u8);
+    Characters { count, width, ascii: payload.is_ascii() }
 }
