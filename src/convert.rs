@@ -121,7 +121,12 @@ impl Converter {
             blobs: &self.split.blobs,
             data: &self.data,
         };
-        plan(input)?.to_vec(&mut self.out);
+        let plan = plan(input)?;
+        if plan.check_expansion().is_err() && options.min_blob != u32::MAX {
+            // Made of one string, over and over: kept uncut.
+            return self.build(file_name, Options { min_blob: u32::MAX, ..options });
+        }
+        plan.to_vec(&mut self.out);
         Ok(raw)
     }
 }

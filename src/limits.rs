@@ -34,7 +34,8 @@ pub const MAX_PROCESSES: u32 = 1024;
 pub const MAX_REGIONS: usize = 256;
 
 /// A module joined in memory may be at most so many times as long as the `.pye` that holds it: blobs are stored once however often a
-/// module has them, so a small file could claim gigabytes. Real modules stay below 3. `pye unpack` writes to a file and has no such cap.
+/// module has them, so a small file could claim gigabytes. Real modules stay below 3; the writer keeps one that would not
+/// uncut. `pye unpack` writes to a file and has no such cap.
 pub const MAX_EXPANSION: u64 = 16;
 
 /// What a module may take in memory whatever the size of its `.pye`, in bytes.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use common::objects::{Encoder, node};
-use common::tool::{assert_same_pycs, good, paths};
+use common::tool::{self, Const, assert_same_pycs, good, paths};
 use proptest::prelude::*;
 use pye::convert::{Converter, Options};
 use pye::marshal::version::{VERSIONS, Version};
@@ -173,4 +173,19 @@ proptest! {
             prop_assert!(!law(&pyc, Options { min_blob, python_version: None })?, "kept raw");
         }
     }
+}
+
+#[test]
+fn a_module_made_of_one_string_over_and_over_is_kept_uncut() {
+    // 40 MB of it: as blobs a file of a megabyte would claim them, which readers refuse.
+    let text = "x".repeat(1 << 20);
+    let constants: Vec<Const> = (0..40).map(|_| Const::Text(text.clone())).collect();
+    let pyc = tool::pyc((3, 12), &constants);
+    let file = tool::converted(&pyc, "m.pyc");
+    let pye = Pye::open(&file).unwrap();
+    pye.verify().unwrap();
+    let mut joined = Vec::new();
+    pye.join_into(&pye.module(0).unwrap(), &mut joined).unwrap();
+    assert!(joined == pyc);
+    assert!(file.len() > pyc.len());
 }

@@ -132,6 +132,7 @@ pub fn link(files: &[Found], output: &Path, options: Options, progress: Progress
     let data = Map::range(&spill.file, 0, spill.len.into_inner())?;
     let input = Input { package: true, min_blob: options.min_blob, modules: &modules, blobs: &blobs, data: &data };
     let plan = plan(input)?;
+    plan.check_expansion().map_err(|e| e.in_file(output))?;
     report.totals = *plan.totals();
     report.file_bytes = plan.file_len();
     report.modules = modules.iter().filter(|m| m.kind != ModuleKind::Namespace).count() as u64;

@@ -7,6 +7,7 @@ pub mod write;
 use crate::blob::Store;
 use crate::bytes::{Cursor, Sink as _};
 use crate::error::{Error, Result};
+use crate::limits::{MAX_EXPANSION, MIN_EXPANDED};
 
 /// Format version written: readers refuse another major version and accept any minor one.
 pub const MAJOR: u16 = 1;
@@ -279,6 +280,12 @@ impl Record {
             word,
         })
     }
+}
+
+/// The most bytes of `.pyc` that may stand behind sections of `held` bytes in all (rule V43): blobs are stored once however often they
+/// are used, so without a bound a small file could claim any size.
+pub fn most_pyc_bytes(held: u64) -> u64 {
+    held.saturating_mul(MAX_EXPANSION).max(MIN_EXPANDED)
 }
 
 /// Whether a module can be found by name, rather than only by path.

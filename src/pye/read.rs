@@ -8,7 +8,7 @@ use super::*;
 use crate::blob;
 use crate::elf;
 use crate::holes::{Fill, Reader};
-use crate::limits::{MAX_EXPANSION, MAX_PATH_BYTES, MIN_EXPANDED};
+use crate::limits::MAX_PATH_BYTES;
 use crate::marshal::pyc;
 use crate::marshal::version::Version;
 use crate::split::{self, Stores, Stream};
@@ -194,7 +194,7 @@ impl<'a> Pye<'a> {
         Ok(())
     }
 
-    /// As [`Pye::join`], into memory, replacing what `out` held: refuses a module that would take [`MAX_EXPANSION`] times the bytes of the file.
+    /// As [`Pye::join`], into memory, replacing what `out` held: refuses a module that would take [`crate::limits::MAX_EXPANSION`] times the bytes of the file.
     ///
     /// # Errors
     /// As [`Pye::join`], or that one.
@@ -228,7 +228,7 @@ impl<'a> Pye<'a> {
 
     /// Checks everything: CRCs and alignment of all sections, every record, the order of records, every hole, the index, and that
     /// every module joins to a `.pyc` of the stated length, CRC32 and header. In time linear in the bytes of the file and of the `.pyc` files it
-    /// holds, sorting the paths apart; these may be [`MAX_EXPANSION`] times the former.
+    /// holds, sorting the paths apart; these may be [`crate::limits::MAX_EXPANSION`] times the former.
     ///
     /// # Errors
     /// The first rule of `format-spec/validity.md` that is broken.
@@ -334,8 +334,7 @@ impl<'a> Pye<'a> {
 
     /// The most bytes of `.pyc` that are taken to stand behind a file of this size.
     fn cap(&self) -> u64 {
-        let held: usize = self.parts.iter().map(|p| p.len()).sum();
-        (held as u64).saturating_mul(MAX_EXPANSION).max(MIN_EXPANDED)
+        most_pyc_bytes(self.parts.iter().map(|p| p.len() as u64).sum())
     }
 
     /// That a module has as many holes as its record says, each one whole, and each blob in its section, what its kind says and

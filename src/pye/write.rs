@@ -184,6 +184,16 @@ impl Plan<'_> {
         &self.merged.totals
     }
 
+    /// That the `.pyc` files are not too many bytes for what they are stored in.
+    ///
+    /// # Errors
+    /// They are: readers would refuse the file (rule V43).
+    pub fn check_expansion(&self) -> Result<()> {
+        let held = Header::LEN as u64 + self.header.sections.iter().map(|(size, _)| size).sum::<u64>();
+        let (cap, bytes) = (most_pyc_bytes(held), self.header.pyc_bytes);
+        if bytes > cap { Err(Error::limit("bytes of .pyc in one file", cap, bytes)) } else { Ok(()) }
+    }
+
     /// Bytes of the file.
     pub fn file_len(&self) -> u64 {
         self.skeleton.len
