@@ -126,12 +126,18 @@ fn link(files: &[Found], output: &Path, options: &Options, report: &mut Report) 
     Ok(())
 }
 
+/// Duplicates that are listed for people.
+const SHOWN: usize = 10;
+
 fn text(report: &Report) -> String {
     let mut out = problem_lines("failed", &report.failed);
     for package in &report.packages {
         out.push_str(&problem_lines("kept raw", &package.kept_raw));
-        for d in &package.duplicates {
+        for d in package.duplicates.iter().take(SHOWN) {
             out.push_str(&format!("duplicate: {}: {} hides {} ({})\n", d.name, d.kept, d.other, d.reason));
+        }
+        if let Some(more @ 1..) = package.duplicates.len().checked_sub(SHOWN) {
+            out.push_str(&format!("{} more (--json lists all)\n", count(more as u64, "duplicate")));
         }
     }
     if let [package] = &report.packages[..] {
