@@ -1,9 +1,8 @@
 //! `.pye` → the `.pyc` files it holds.
 
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
 use crate::fsys;
 use crate::limits::MAX_PYE_BYTES;
 use crate::map::Map;
@@ -50,10 +49,12 @@ impl Source {
             return Ok(None);
         }
         let target = fsys::make_parent(output, &place(&self.found, pye, module))?;
-        fsys::write_atomic(&target, None, |file| {
-            let mut out = BufWriter::with_capacity(1 << 16, file);
-            pye.join(module, &mut out).map_err(|e| e.in_file(&self.found.path))?;
-            out.flush().map_err(|e| Error::io("cannot write", e))
+        fsys::write_atomic(&target, None, |mut file| {
+            pye.join(module, &mut file).map_err(|e| match e.kind() {
+                // Joining itself does no I/O: it is the target that cannot be written, and will be named.
+                ErrorKind::Io { .. } => e,
+                _ => e.in_file(&self.found.path),
+            })
         })?;
         Ok(Some(u64::from(module.record.pyc_len)))
     }
