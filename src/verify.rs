@@ -1,7 +1,7 @@
 //! Everything that can be checked of a `.pye` or `.pyc`: structure, CRCs, what CPython would refuse, and that it is what it came from.
 
 use std::hash::Hasher;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -91,18 +91,19 @@ fn verify_module(pye: &Pye<'_>, module: &Module<'_>, original: Option<PathBuf>) 
     let mut verified = Verified { modules: 1, ..Verified::default() };
     let record = &module.record;
     let version = Version::by_number(record.python.0, record.python.1);
+    // `Pye::verify` has seen to it that it does not take too much memory.
+    let mut pyc = Vec::new();
+    pye.join_into(module, &mut pyc)?;
     match version {
         None => verified.raw = 1,
         Some(version) => {
-            let mut pyc = Vec::new();
-            pye.join_into(module, &mut pyc)?;
             check(&pyc, version.header_len, version).map_err(|e| e.within("the joined .pyc").in_module(module.path))?;
         }
     }
     let source = original.as_deref().and_then(source_of).filter(|s| s.is_file());
     match (original.filter(|o| o.is_file()), source, version) {
-        (Some(pyc), _, _) => {
-            compare(pye, module, &pyc)?;
+        (Some(original), _, _) => {
+            compare(&pyc, module, &original)?;
             verified.same_as_pyc = 1;
         }
         (None, Some(source), Some(version)) => {
@@ -115,35 +116,17 @@ fn verify_module(pye: &Pye<'_>, module: &Module<'_>, original: Option<PathBuf>) 
     Ok(verified)
 }
 
-/// That the module is the `.pyc` at `path`, byte for byte.
-fn compare(pye: &Pye<'_>, module: &Module<'_>, path: &Path) -> Result<()> {
-    /// Takes what is expected and fails where the file differs.
-    struct Rest<'a> {
-        file: &'a [u8],
-        at: usize,
-    }
-    impl Write for Rest<'_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let there = &self.file[self.at..];
-            let same = bytes.iter().zip(there).take_while(|(a, b)| a == b).count();
-            self.at += same;
-            if same < bytes.len() { Err(io::Error::other("differs")) } else { Ok(same) }
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+/// That `pyc`, which `module` was joined to, is the file at `path`, byte for byte.
+fn compare(pyc: &[u8], module: &Module<'_>, path: &Path) -> Result<()> {
     let mut file = Vec::new();
     fsys::read(path, &mut file)?;
-    let mut rest = Rest { file: &file, at: 0 };
-    let joined = pye.join(module, &mut rest);
-    if joined.is_err() || rest.at != file.len() {
-        let got = if rest.at < file.len() { "another byte" } else { "the end of the file" };
-        let expected = format!("the .pyc that module {} was made from", String::from_utf8_lossy(module.path));
-        return Err(Error::malformed(expected, got).at(rest.at).in_file(path));
+    if pyc == file {
+        return Ok(());
     }
-    Ok(())
+    let same = pyc.iter().zip(&file).take_while(|(a, b)| a == b).count();
+    let got = if same < file.len() { "another byte" } else { "the end of the file" };
+    let expected = format!("the .pyc that module {} was made from", String::from_utf8_lossy(module.path));
+    Err(Error::malformed(expected, got).at(same).in_file(path))
 }
 
 /// That the source at `path` is the one a `.pyc` with this header was compiled from, as `importlib` decides it (PEP 552).

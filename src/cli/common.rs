@@ -1,7 +1,7 @@
 //! Options and shapes that several subcommands share.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use pye::convert;
@@ -102,6 +102,11 @@ impl From<&Error> for Problem {
             help: error.help().map(Into::into),
         }
     }
+}
+
+/// Two inputs would be written to one place; `first` has it.
+pub(crate) fn taken(first: &Path) -> Error {
+    Error::malformed("one file for each place below the output directory", format!("two: {}", first.display()))
 }
 
 /// Lines that name problems, `heading` before each.

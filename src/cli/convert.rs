@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Status;
-use super::common::{Jobs, Paths, Problem, SplitOptions, count, problem_lines, progress};
+use super::common::{Jobs, Paths, Problem, SplitOptions, count, problem_lines, progress, taken};
 use super::output::{Format, size};
 
 /// Convert .pyc files to .pye files
@@ -75,11 +75,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
         .par_iter()
         .map_init(Converter::default, |converter, found| {
             let outcome = match clashes.get(&found.path) {
-                Some(first) => Err(Error::malformed(
-                    "one file for each place below the output directory",
-                    format!("two: {}", first.display()),
-                )
-                .in_file(&found.path)),
+                Some(first) => Err(taken(first).in_file(&found.path)),
                 None => target(found, options.output.as_deref())
                     .and_then(|target| converter.convert(&found.path, &target, options.split.into(), options.force)),
             };

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Status;
-use super::common::{Jobs, Paths, Problem, count, problem_lines};
+use super::common::{Jobs, Paths, Problem, count, problem_lines, taken};
 use super::output::{Format, size};
 
 /// Give back the .pyc files that .pye files hold
@@ -102,9 +102,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
             let one = |i| {
                 let module = pye.module(i).map_err(|e| e.in_file(&found.path))?;
                 if let Some(first) = clashes.get(&(found.path.clone(), i)) {
-                    let expected = "one file for each place below the output directory";
-                    let error = Error::malformed(expected, format!("two: {}", first.display()));
-                    return Err(error.in_module(module.path).in_file(&found.path));
+                    return Err(taken(first).in_module(module.path).in_file(&found.path));
                 }
                 source.unpack(&pye, &module, &options.output)
             };

@@ -272,12 +272,8 @@ fn resolve_all(
     Ok((modules, all))
 }
 
-fn python(module: &Module) -> (u8, u8) {
-    module.header.as_ref().map_or((0, 0), |h| (h.version.major, h.version.minor))
-}
-
-fn sort_key(module: &Module) -> (&[u8], (u8, u8), u8, &[u8]) {
-    (&module.name, python(module), module.optimization, &module.path)
+fn sort_key(module: &Module) -> impl Ord + '_ {
+    (module.key(), &module.path)
 }
 
 /// Adds a record for every directory on the way to a module that has no `__init__` of that version and level.
@@ -299,7 +295,7 @@ fn add_namespaces(modules: &mut Vec<Module>, report: &mut Report) {
             let path = dotted.iter().map(|b| if *b == b'.' { b'/' } else { *b });
             root.iter().copied().chain(path).collect::<Vec<u8>>()
         };
-        let key = |path| (path, python(module), module.optimization);
+        let key = |path| (path, module.python(), module.optimization);
         if module.kind == ModuleKind::Package {
             packages.insert(key(place(&module.name)));
         }
@@ -334,9 +330,8 @@ fn add_namespaces(modules: &mut Vec<Module>, report: &mut Report) {
 
 /// Reports modules that share a key: all are in the package, one is found by name.
 fn find_duplicates(modules: &[Module], report: &mut Report) {
-    let key = |m: &Module| (m.name.clone(), python(m), m.optimization);
     let found = |m: &Module| is_indexed(&m.name, m.kind, m.optimization);
-    for group in modules.chunk_by(|a, b| key(a) == key(b)).filter(|g| g.len() > 1 && found(&g[0])) {
+    for group in modules.chunk_by(|a, b| a.key() == b.key()).filter(|g| g.len() > 1 && found(&g[0])) {
         // Several portions of one namespace package are no clash.
         let real: Vec<&Module> = group.iter().filter(|m| m.kind != ModuleKind::Namespace).collect();
         let Some(winner) = real.iter().min_by_key(|m| preference(m.kind, &m.path)) else { continue };

@@ -306,6 +306,34 @@ pub fn preference(kind: ModuleKind, path: &[u8]) -> (u8, bool) {
     (rank, !cached)
 }
 
+/// Finds the preferred record of each key among records that are met in their order, so that those of one key are neighbours.
+pub(crate) struct Preferred<K> {
+    last: Option<(K, (u8, bool))>,
+    /// The numbers of the preferred records, ascending.
+    pub(crate) numbers: Vec<u32>,
+}
+
+impl<K: PartialEq> Preferred<K> {
+    pub(crate) fn new() -> Self {
+        Self { last: None, numbers: Vec::new() }
+    }
+
+    /// Takes the next record; `rank` is its [`preference`].
+    pub(crate) fn push(&mut self, number: u32, key: K, rank: (u8, bool)) {
+        match (&mut self.last, self.numbers.last_mut()) {
+            (Some((last, best)), Some(winner)) if *last == key => {
+                if rank < *best {
+                    (*winner, *best) = (number, rank);
+                }
+            }
+            _ => {
+                self.numbers.push(number);
+                self.last = Some((key, rank));
+            }
+        }
+    }
+}
+
 /// Hash of a key of the index: FNV-1a, 32 bits (offset basis 0x811c9dc5, prime 0x01000193), over the dotted name, the major and
 /// minor version and the optimisation level, a byte each.
 pub fn index_hash(name: &[u8], python: (u8, u8), optimization: u8) -> u32 {

@@ -382,31 +382,15 @@ impl<'a> Pye<'a> {
         if buckets == 0 {
             return Ok(());
         }
-        // Sorted: records of one key are neighbours.
-        let mut winners: Vec<u32> = Vec::new();
-        let mut last: Option<Module<'_>> = None;
+        let mut preferred = Preferred::new();
         for i in 0..self.len() {
-            let module = self.module(i)?;
-            if !is_indexed(module.name, module.record.kind, module.record.optimization) {
-                continue;
-            }
-            fn key<'m>(m: &'m Module<'_>) -> (&'m [u8], (u8, u8), u8) {
-                (m.name, m.record.python, m.record.optimization)
-            }
-            let rank = |m: &Module<'_>| preference(m.record.kind, m.path);
-            match (&last, winners.last_mut()) {
-                (Some(l), Some(winner)) if key(l) == key(&module) => {
-                    if rank(&module) < rank(l) {
-                        *winner = i as u32;
-                        last = Some(module);
-                    }
-                }
-                _ => {
-                    winners.push(i as u32);
-                    last = Some(module);
-                }
+            let Module { record, name, path, .. } = self.module(i)?;
+            if is_indexed(name, record.kind, record.optimization) {
+                let key = (name, record.python, record.optimization);
+                preferred.push(i as u32, key, preference(record.kind, path));
             }
         }
+        let winners = preferred.numbers;
         if winners.len() as u64 * 2 > u64::from(buckets) {
             let expected = format!("two buckets for each of {} names", winners.len());
             return Err(Error::malformed(expected, buckets.to_string()).at(0u64).within(NAMES[part]));

@@ -48,6 +48,18 @@ pub struct Module {
     pub blobs: Range<u32>,
 }
 
+impl Module {
+    /// The version of Python whose layout it has; 0.0 for a raw file.
+    pub fn python(&self) -> (u8, u8) {
+        self.header.as_ref().map_or((0, 0), |h| (h.version.major, h.version.minor))
+    }
+
+    /// What it is looked up by: name, version, level.
+    pub fn key(&self) -> (&[u8], (u8, u8), u8) {
+        (&self.name, self.python(), self.optimization)
+    }
+}
+
 /// What a file is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
@@ -114,7 +126,7 @@ pub fn plan(input: Input<'_>) -> Result<Plan<'_>> {
             path: names.of_path[i],
             control: control[i],
             holes: holes_at,
-            control_len: (control[i + 1] - control[i]) as u32,
+            control_len: module.control_len,
             holes_len: table.len() as u32,
             hole_count: module.holes,
             pyc_crc: module.pyc_crc,
@@ -123,7 +135,7 @@ pub fn plan(input: Input<'_>) -> Result<Plan<'_>> {
             magic: header.map_or([0; 4], |h| h.magic),
             kind: module.kind,
             optimization: module.optimization,
-            python: header.map_or((0, 0), |h| (h.version.major, h.version.minor)),
+            python: module.python(),
             word: header.map_or([0; 8], |h| h.word),
         }
         .put(&mut records);
@@ -158,12 +170,11 @@ pub fn plan(input: Input<'_>) -> Result<Plan<'_>> {
     let symbols: Vec<Symbol<'_>> = modules
         .iter()
         .enumerate()
-        .filter(|(_, m)| m.pyc_len != 0)
         .map(|(i, m)| Symbol {
             name: if m.name.is_empty() { &m.path } else { &m.name },
             section: Part::Control as usize,
             offset: control[i],
-            size: control[i + 1] - control[i],
+            size: m.control_len.into(),
         })
         .filter(|symbol| symbol.size != 0)
         .collect();
@@ -206,21 +217,14 @@ impl Plan<'_> {
         for (part, bytes) in LARGE.iter().zip(&contents) {
             self.header.sections[part - 1].1 = crc32fast::hash(bytes);
         }
-        let mut header = Vec::with_capacity(Header::LEN);
-        self.header.put(&mut header);
         out.clear();
         out.resize(self.skeleton.len as usize, 0);
         let mut put = |at: u64, bytes: &[u8]| out[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
-        let offsets = &self.skeleton.offsets;
-        put(offsets[Part::Header as usize], &header);
-        for (part, bytes) in &self.small {
-            put(offsets[*part], bytes);
-        }
         for (part, bytes) in LARGE.iter().zip(&contents) {
-            put(offsets[*part], bytes);
+            put(self.skeleton.offsets[*part], bytes);
         }
-        for (at, bytes) in &self.skeleton.parts {
-            put(*at, bytes);
+        for (at, bytes) in self.pieces(&self.header_bytes()) {
+            put(at, bytes);
         }
     }
 
@@ -254,13 +258,21 @@ impl Plan<'_> {
             crcs.iter().for_each(|chunk| whole.combine(&chunk[i]));
             self.header.sections[part - 1].1 = whole.finalize();
         }
-        for (part, bytes) in &self.small {
-            put(offsets[*part], bytes)?;
-        }
+        self.pieces(&self.header_bytes()).try_for_each(|(at, bytes)| put(at, bytes))
+    }
+
+    fn header_bytes(&self) -> Vec<u8> {
         let mut header = Vec::with_capacity(Header::LEN);
         self.header.put(&mut header);
-        put(offsets[Part::Header as usize], &header)?;
-        self.skeleton.parts.iter().try_for_each(|(at, bytes)| put(*at, bytes))
+        header
+    }
+
+    /// All but the [`LARGE`] sections, with their file offsets.
+    fn pieces<'s>(&'s self, header: &'s [u8]) -> impl Iterator<Item = (u64, &'s [u8])> {
+        let offsets = &self.skeleton.offsets;
+        let small = self.small.iter().map(|(part, bytes)| (offsets[*part], &bytes[..]));
+        let skeleton = self.skeleton.parts.iter().map(|(at, bytes)| (*at, &bytes[..]));
+        small.chain([(offsets[Part::Header as usize], header)]).chain(skeleton)
     }
 
     /// Runs of modules of about the same size, a few hundred kilobytes each: large enough for one system call each.
@@ -362,33 +374,20 @@ impl Names {
 /// The hash table: number of buckets (u32, a power of two at least twice the entries), then a bucket each (u32): a record's number
 /// plus one, or 0. Collisions go to the next bucket, round the end.
 fn index(modules: &[Module]) -> Vec<u8> {
-    let key = |i: usize| {
-        let m: &Module = &modules[i];
-        (&m.name, m.header.as_ref().map_or((0, 0), |h| (h.version.major, h.version.minor)), m.optimization)
-    };
-    // Sorted: modules of one key are neighbours; the first of the preferred ones enters.
-    let mut winners: Vec<usize> = Vec::new();
-    let indexed = |m: &Module| is_indexed(&m.name, m.kind, m.optimization);
-    let preference = |i: usize| preference(modules[i].kind, &modules[i].path);
-    for i in (0..modules.len()).filter(|i| indexed(&modules[*i])) {
-        match winners.last_mut() {
-            Some(last) if key(*last) == key(i) => {
-                if preference(i) < preference(*last) {
-                    *last = i;
-                }
-            }
-            _ => winners.push(i),
-        }
+    let mut preferred = Preferred::new();
+    for (i, m) in modules.iter().enumerate().filter(|(_, m)| is_indexed(&m.name, m.kind, m.optimization)) {
+        preferred.push(i as u32, m.key(), preference(m.kind, &m.path));
     }
+    let winners = preferred.numbers;
     let buckets = (winners.len() * 2).next_power_of_two().max(2);
     let mut table = vec![0u32; buckets];
     for i in winners {
-        let (name, python, optimization) = key(i);
+        let (name, python, optimization) = modules[i as usize].key();
         let mut at = index_hash(name, python, optimization) as usize & (buckets - 1);
         while table[at] != 0 {
             at = (at + 1) & (buckets - 1);
         }
-        table[at] = i as u32 + 1;
+        table[at] = i + 1;
     }
     let mut out = Vec::with_capacity(4 + 4 * buckets);
     out.put_u32(buckets as u32);
