@@ -8,7 +8,7 @@ BENCH_ARGS ?=
 BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test demo bench bench-smoke bless fuzz doc lint deny ci clean
+.PHONY: help tools test stage wheel demo bench bench-smoke bless fuzz doc lint deny ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,13 @@ tools:
 
 test: tools ## Run all tests, on every Python at hand (PYE_PYTHONS adds prefixes to look in)
 	$(CARGO) test --locked
+
+stage: ## Lay the Python package out in target/site, for PYTHONPATH (needs no pip)
+	@python/stage
+
+wheel: ## Build the wheel, one for CPython 3.9 to 3.15, into target/wheels (needs maturin)
+	@command -v maturin >/dev/null || { echo "make: maturin is missing: pip install maturin, or cargo install maturin" >&2; exit 1; }
+	maturin build --release --locked --out target/wheels
 
 demo: ## Convert, link and measure Django and the standard library of the newest Python found
 	demo/run

@@ -13,6 +13,7 @@
 //! - [`mod@merge`] gives every distinct blob one place; [`pye`] is the file format, over [`elf`].
 //! - [`convert`] makes one `.pye` of one `.pyc`, [`link`] one package of many; [`unpack`] and [`verify`] are the way back.
 //! - [`heap`], [`histogram`], [`trace`] tell what constants cost a process; [`measure`] tells what processes really share.
+//! - [`cli`] is the command line over all of these.
 
 pub mod error;
 pub mod limits;
@@ -46,3 +47,5 @@ pub mod histogram;
 pub mod trace;
 
 pub mod measure;
+
+pub mod cli;

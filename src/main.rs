@@ -1,7 +1,7 @@
 //! The `pye` command.
 
-mod cli;
+use std::process::ExitCode;
 
-fn main() -> std::process::ExitCode {
-    cli::main()
+fn main() -> ExitCode {
+    ExitCode::from(pye::cli::main(std::env::args_os(), &pye::cli::Host::Program))
 }

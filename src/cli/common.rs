@@ -3,14 +3,14 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use crate::convert;
+use crate::error::Error;
+use crate::fsys;
+use crate::limits::MAX_MIN_BLOB;
+use crate::marshal::version::Version;
+use crate::split::DEFAULT_MIN_BLOB;
+use crate::tree::Found;
 use indicatif::{ProgressBar, ProgressStyle};
-use pye::convert;
-use pye::error::Error;
-use pye::fsys;
-use pye::limits::MAX_MIN_BLOB;
-use pye::marshal::version::Version;
-use pye::split::DEFAULT_MIN_BLOB;
-use pye::tree::Found;
 use serde::Serialize;
 
 /// How files are split.
@@ -71,7 +71,7 @@ impl Paths {
     pub(crate) fn all(&self) -> anyhow::Result<Vec<PathBuf>> {
         let mut paths = self.paths.clone();
         if let Some(list) = &self.files_from {
-            paths.extend(pye::tree::read_list(list)?);
+            paths.extend(crate::tree::read_list(list)?);
         }
         Ok(paths)
     }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use pye::convert::{self, Converter, Outcome};
-use pye::error::Error;
-use pye::fsys;
-use pye::tree::{self, Found, PYC};
+use crate::convert::{self, Converter, Outcome};
+use crate::error::Error;
+use crate::fsys;
+use crate::tree::{self, Found, PYC};
 use rayon::prelude::*;
 use serde::Serialize;
 

@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use crate::heap::{Heap, Kind, KindCost, Sizes};
+use crate::limits::MAX_MIN_BLOB;
+use crate::split::DEFAULT_MIN_BLOB;
+use crate::trace::{self, Process, Source};
 use anyhow::Context as _;
-use pye::heap::{Heap, Kind, KindCost, Sizes};
-use pye::limits::MAX_MIN_BLOB;
-use pye::split::DEFAULT_MIN_BLOB;
-use pye::trace::{self, Process, Source};
 use serde::Serialize;
 
 use super::Status;

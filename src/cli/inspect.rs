@@ -5,23 +5,23 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use crate::blob::{self, Kind, Store};
+use crate::census::{Census, census};
+use crate::error::Error;
+use crate::fsys;
+use crate::heap::{Heap, KindCost};
+use crate::histogram::Histogram;
+use crate::limits::MAX_PYE_BYTES;
+use crate::map::Map;
+use crate::marshal::pyc::{Header, Validation};
+use crate::marshal::version::Version;
+use crate::merge::Totals;
+use crate::pye::read::{Module, Pye};
+use crate::pye::{ModuleKind, NAMES, PARTS};
+use crate::split;
+use crate::trace::{self, Source};
+use crate::tree::{self, PYC, PYE, has_suffix};
 use anyhow::Context;
-use pye::blob::{self, Kind, Store};
-use pye::census::{Census, census};
-use pye::error::Error;
-use pye::fsys;
-use pye::heap::{Heap, KindCost};
-use pye::histogram::Histogram;
-use pye::limits::MAX_PYE_BYTES;
-use pye::map::Map;
-use pye::marshal::pyc::{Header, Validation};
-use pye::marshal::version::Version;
-use pye::merge::Totals;
-use pye::pye::read::{Module, Pye};
-use pye::pye::{ModuleKind, NAMES, PARTS};
-use pye::split;
-use pye::trace::{self, Source};
-use pye::tree::{self, PYC, PYE, has_suffix};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -227,7 +227,7 @@ fn inspect_pyc(path: &Path, options: &Options) -> anyhow::Result<Report> {
     report.add_heap(&bytes, &header, options.split.min_blob).map_err(|e| e.in_file(path))?;
     if options.dump {
         let mut text = String::new();
-        pye::dump::dump(&bytes, header.version.header_len, header.version, &[], &mut text)
+        crate::dump::dump(&bytes, header.version.header_len, header.version, &[], &mut text)
             .map_err(|e| e.in_file(path))?;
         report.dump.push(Dump { path: path.display().to_string(), text });
     }
@@ -335,10 +335,10 @@ fn label(kind: ModuleKind) -> &'static str {
 
 /// The blobs on which merging saved most; of a file of one module simply the largest.
 fn top_blobs(census: &Census, pye: &Pye<'_>, top: usize) -> Vec<BlobRow> {
-    let saved = |b: &pye::census::Counted| (b.uses - 1) * (b.len + b.store.width() as u64);
+    let saved = |b: &crate::census::Counted| (b.uses - 1) * (b.len + b.store.width() as u64);
     let mut blobs: Vec<_> = census.blobs.iter().collect();
     blobs.sort_by_key(|b| std::cmp::Reverse((saved(b), b.len)));
-    let row = |b: &&pye::census::Counted| {
+    let row = |b: &&crate::census::Counted| {
         let bytes =
             pye.stores()[b.store as usize].get(b.offset as usize..(b.offset + b.len) as usize).unwrap_or_default();
         let shown = &bytes[..bytes.len().min(40 * b.store.width())];
@@ -372,7 +372,7 @@ impl Report {
         if options.dump {
             let places = split::places(module.holes, &pye.stores())?;
             let mut text = String::new();
-            pye::dump::dump(&pyc, header.version.header_len, header.version, &places, &mut text)
+            crate::dump::dump(&pyc, header.version.header_len, header.version, &places, &mut text)
                 .map_err(|e| e.in_module(module.path))?;
             self.dump.push(Dump { path: String::from_utf8_lossy(module.path).into_owned(), text });
         }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::blob::Store;
+use crate::fsys;
+use crate::link::{self, Duplicate, distributions};
+use crate::tree::{self, Found, PYC, PYE, has_suffix};
 use anyhow::Context;
-use pye::blob::Store;
-use pye::fsys;
-use pye::link::{self, Duplicate, distributions};
-use pye::tree::{self, Found, PYC, PYE, has_suffix};
 use serde::Serialize;
 
 use super::Status;
@@ -68,7 +68,7 @@ struct Package {
 struct Section {
     name: &'static str,
     #[serde(flatten)]
-    totals: pye::merge::Totals,
+    totals: crate::merge::Totals,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {

@@ -3,16 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use pye::blob::Store;
-use pye::limits::{MAX_PROCESSES, MAX_PYE_BYTES};
-use pye::map::Map;
-use pye::measure::reader::{self, Extent};
-use pye::measure::{self, Method, Region, RegionReport, Report, Usage};
-use pye::pye::payload;
-use pye::pye::read::Pye;
+use crate::blob::Store;
+use crate::limits::{MAX_PROCESSES, MAX_PYE_BYTES};
+use crate::map::Map;
+use crate::measure::reader::{self, Extent};
+use crate::measure::{self, Method, Region, RegionReport, Report, Usage};
+use crate::pye::payload;
+use crate::pye::read::Pye;
 
-use super::Status;
 use super::output::{Format, size, table};
+use super::{Host, Status};
 
 /// The name of the hidden subcommand.
 pub(crate) const READER: &str = "measure-reader";
@@ -41,10 +41,11 @@ pub(crate) struct ReaderOptions {
     extents: Vec<Extent>,
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
+pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
     let regions = regions(&options.file)?;
-    // The running program itself, even when its file has been replaced or has moved.
-    let report = measure::measure(&options.file, &regions, options.processes, &["/proc/self/exe", READER])?;
+    let mut program = host.again();
+    program.push(READER.into());
+    let report = measure::measure(&options.file, &regions, options.processes, &program)?;
     options.format.print(&report, text)?;
     Ok(Status::Done)
 }

@@ -1,4 +1,7 @@
 //! The command line: one file a subcommand, each options + `run`, none with knowledge of the format.
+//!
+//! It is part of the library because two programs are made of it: the binary, and the `pye` command of the Python package, which
+//! calls [`main`] from the extension module.
 
 mod common;
 mod convert;
@@ -10,7 +13,8 @@ mod output;
 mod unpack;
 mod verify;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +24,8 @@ use clap::{Parser, Subcommand};
 /// read: the kernel keeps one copy for all processes.
 #[derive(Parser)]
 #[command(
+    name = "pye",
+    bin_name = "pye",
     version,
     max_term_width = 110,
     after_help = "Exit status: 0 done, 1 some input was bad (it is named), 2 wrong usage."
@@ -52,24 +58,64 @@ pub(crate) enum Status {
     BadInput,
 }
 
-/// Runs the command that was asked for.
-pub(crate) fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+/// The process that runs the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// The `pye` binary.
+    Program,
+    /// A Python interpreter with the extension module.
+    Interpreter {
+        /// `sys.executable`.
+        executable: PathBuf,
+        /// The directory of the Python package `pye`.
+        package: PathBuf,
+    },
+}
+
+impl Host {
+    /// A command that is this command line again, in a new process, for arguments to be appended to. It finds the code that is running
+    /// even when its file has been replaced or has moved.
+    fn again(&self) -> Vec<OsString> {
+        /// Takes the place of the package from the arguments: no path has to be written as Python.
+        const CODE: &str =
+            "import sys; sys.path.insert(0, sys.argv.pop(1)); import pye.__main__ as p; sys.exit(p.main())";
+        match self {
+            Host::Program => vec!["/proc/self/exe".into()],
+            Host::Interpreter { executable, package } => {
+                let place = crate::fsys::parent(package);
+                vec![executable.into(), "-I".into(), "-c".into(), CODE.into(), place.into()]
+            }
+        }
+    }
+}
+
+/// Runs the command that `args` ask for (the first is the program's name, which is not looked at) and returns its exit status. `pye run`
+/// does not return when it succeeds: the process becomes the command.
+pub fn main(args: impl IntoIterator<Item = OsString>, host: &Host) -> u8 {
+    let command = match Cli::try_parse_from(args) {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            // Help and version are errors to clap too. A closed stream is the reader's choice.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    let result = match command {
         Command::Convert(options) => convert::run(&options),
         Command::Link(options) => link::run(&options),
         Command::Unpack(options) => unpack::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Verify(options) => verify::run(&options),
         Command::Estimate(options) => estimate::run(&options),
-        Command::Measure(options) => measure::run(&options),
+        Command::Measure(options) => measure::run(&options, host),
         Command::MeasureReader(options) => Ok(measure::run_reader(&options)),
     };
     match result {
-        Ok(Status::Done) => ExitCode::SUCCESS,
-        Ok(Status::BadInput) => ExitCode::from(1),
+        Ok(Status::Done) => 0,
+        Ok(Status::BadInput) => 1,
         Err(error) => {
             output::complain(&error);
-            ExitCode::from(1)
+            1
         }
     }
 }

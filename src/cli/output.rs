@@ -87,7 +87,7 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
 /// Prints an error and what to do about it on standard error.
 pub(crate) fn complain(error: &anyhow::Error) {
     let mut message = format!("pye: error: {error:#}\n");
-    if let Some(help) = error.downcast_ref::<pye::error::Error>().and_then(|e| e.help()) {
+    if let Some(help) = error.downcast_ref::<crate::error::Error>().and_then(|e| e.help()) {
         message.push_str("  help: ");
         message.push_str(help);
         message.push('\n');

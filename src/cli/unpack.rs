@@ -5,11 +5,11 @@ use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use pye::error::Error;
-use pye::fsys;
-use pye::pye::ModuleKind;
-use pye::tree::{self, Found, PYE};
-use pye::unpack::{Source, place};
+use crate::error::Error;
+use crate::fsys;
+use crate::pye::ModuleKind;
+use crate::tree::{self, Found, PYE};
+use crate::unpack::{Source, place};
 use rayon::prelude::*;
 use serde::Serialize;
 

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use pye::error::Error;
-use pye::marshal::version::Version;
-use pye::tree::{self, Found, PYC, PYE, has_suffix};
-use pye::verify::{Verified, verify_pyc, verify_pye};
+use crate::error::Error;
+use crate::marshal::version::Version;
+use crate::tree::{self, Found, PYC, PYE, has_suffix};
+use crate::verify::{Verified, verify_pyc, verify_pye};
 use rayon::prelude::*;
 use serde::Serialize;
 

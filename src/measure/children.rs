@@ -3,6 +3,7 @@
 //! Each is `program… -- FILE OFFSET+LENGTH…` and runs [`super::reader::run`]. All read the same pipe as standard input, which
 //! nobody writes to: when the parent closes it, or dies in whatever way, all of them see its end and exit.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, PipeWriter, Read};
 use std::path::Path;
@@ -49,7 +50,13 @@ impl Children {
     ///
     /// # Errors
     /// One cannot be started, dies, says that it failed, or has not answered in time: the error names it.
-    pub fn start(file: &Path, regions: &[Region], count: u32, program: &[&str], timeout: Duration) -> Result<Children> {
+    pub fn start(
+        file: &Path,
+        regions: &[Region],
+        count: u32,
+        program: &[impl AsRef<OsStr>],
+        timeout: Duration,
+    ) -> Result<Children> {
         let (Some((name, arguments)), Ok((input, hold))) = (program.split_first(), io::pipe()) else {
             return Err(Error::io("cannot start processes", io::Error::other("no program or no pipe")));
         };

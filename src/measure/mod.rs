@@ -29,6 +29,7 @@
 //!
 //! Sources: the kernel's `Documentation/filesystems/proc.rst` and `Documentation/admin-guide/mm/pagemap.rst`.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -81,7 +82,7 @@ impl Region {
 /// A region is empty or not inside the file, there is none or too many of them, a process cannot be started, dies or is not
 /// ready within [`READY_TIMEOUT`], the file is replaced meanwhile, or `/proc/PID/smaps` cannot be read. What merely is not
 /// permitted of pagemap is no error.
-pub fn measure(file: &Path, regions: &[Region], processes: u32, program: &[&str]) -> Result<Report> {
+pub fn measure(file: &Path, regions: &[Region], processes: u32, program: &[impl AsRef<OsStr>]) -> Result<Report> {
     if processes > MAX_PROCESSES {
         return Err(Error::limit("processes", MAX_PROCESSES.into(), processes.into()));
     }

@@ -1,0 +1,1 @@
+"""Imports modules from pye packages: files whose constants are mapped, not read, so that processes share them."""
