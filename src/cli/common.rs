@@ -10,7 +10,7 @@ use pye::fsys;
 use pye::limits::MAX_MIN_BLOB;
 use pye::marshal::version::Version;
 use pye::split::DEFAULT_MIN_BLOB;
-use pye::tree::Found;
+use pye::tree::{Found, SO, has_suffix};
 use serde::Serialize;
 
 /// How files are split.
@@ -127,7 +127,9 @@ pub(crate) fn progress(files: &[Found], times: u64, what: &'static str) -> Progr
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let total: u64 = files.iter().filter_map(|f| fsys::stamp(&f.path)).map(|s| s.size).sum();
+    // Extension modules are found, not read.
+    let read = files.iter().filter(|f| !has_suffix(&f.path, &[SO]));
+    let total: u64 = read.filter_map(|f| fsys::stamp(&f.path)).map(|s| s.size).sum();
     let template =
         format!("{what} {{bar:32}} {{percent:>3}} %  {{decimal_bytes}} of {{decimal_total_bytes}}  {{elapsed}}");
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
