@@ -118,6 +118,7 @@ impl Converter {
             package: false,
             min_blob: options.min_blob,
             modules: &[module],
+            directories: &[],
             blobs: &self.split.blobs,
             data: &self.data,
         };

@@ -30,6 +30,11 @@ impl Stamp {
         Stamp { size: meta.len(), mtime: (meta.mtime(), meta.mtime_nsec()), inode: meta.ino() }
     }
 
+    /// The modification time in nanoseconds since 1970, where that can be told from 1677 to 2262.
+    pub fn mtime_ns(&self) -> Option<i64> {
+        self.mtime.0.checked_mul(1_000_000_000)?.checked_add(self.mtime.1)
+    }
+
     /// The modification time, for giving it to another file.
     pub fn modified(&self) -> SystemTime {
         let (seconds, nanos) = (self.mtime.0, Duration::from_nanos(self.mtime.1.unsigned_abs()));

@@ -24,6 +24,9 @@ pub const MAX_NAMES_BYTES: u64 = u32::MAX as u64;
 /// Longest relative path of a module, in bytes: Linux's `PATH_MAX`.
 pub const MAX_PATH_BYTES: usize = 4096;
 
+/// Longest name of one file or directory, in bytes: Linux's `NAME_MAX`.
+pub const MAX_NAME_BYTES: usize = 255;
+
 /// Largest `--min-blob`: above it nothing would be split any more.
 pub const MAX_MIN_BLOB: u32 = 1 << 30;
 

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use common::tool::{self, assert_same_pycs, bad, contents, fails, good, messages, module, put};
-use pye::pye::ModuleKind;
+use common::tool::{self, Args, assert_same_pycs, bad, contents, fails, good, messages, module, put, settle};
 use pye::pye::read::Pye;
+use pye::pye::{ModuleKind, NAMES, PARTS, Part};
 use serde_json::Value;
 
 /// A directory, and paths below it.
@@ -272,6 +272,7 @@ fn mixed(place: &Place) -> PathBuf {
 fn pye_files_and_packages_link_to_the_package_of_their_pyc_files() {
     let place = Place::new();
     let tree = mixed(&place);
+    settle(&tree);
     let raw = bad(&[&"link", &tree, &"--output", &place.at("pyc.pye")]);
     assert_eq!(messages(&raw["packages"][0]["kept_raw"]).len(), 2, "{raw:#}");
     assert_eq!(raw["failed"], Value::Array(vec![]));
@@ -283,9 +284,18 @@ fn pye_files_and_packages_link_to_the_package_of_their_pyc_files() {
     fs::create_dir_all(&half).unwrap();
     good(&[&"link", &tree.join("legacy"), &"--output", &half.join("x.pye")]);
     let whole = fs::read(place.at("pyc.pye")).unwrap();
-    for other in ["from-pye.pye", "from-package.pye"] {
-        assert!(fs::read(place.at(other)).unwrap() == whole, "{other}");
+    // Of .pye files it is not known which directories their modules stand in; all else is the same.
+    let from_pye = fs::read(place.at("from-pye.pye")).unwrap();
+    assert!(fs::read(place.at("from-package.pye")).unwrap() == from_pye);
+    let [whole_view, other] = [&whole, &from_pye].map(|bytes| Pye::open(bytes).unwrap());
+    for part in (1..PARTS).filter(|p| *p != Part::Directories as usize) {
+        assert!(whole_view.part(part) == other.part(part), "{}", NAMES[part]);
     }
+    let paths = |pye: &Pye<'_>, known: bool| -> Vec<Vec<u8>> {
+        let rows = pye.directories().unwrap().iter().map(Result::unwrap);
+        rows.inspect(|d| assert_eq!(d.mtime_ns.is_some(), known)).map(|d| d.path.to_vec()).collect()
+    };
+    assert_eq!(paths(&whole_view, true), paths(&other, false));
     for package in ["pyc.pye", "from-pye.pye"] {
         let back = place.at(format!("back-{package}"));
         good(&[&"unpack", &place.at(package), &"--output", &back]);
@@ -295,6 +305,7 @@ fn pye_files_and_packages_link_to_the_package_of_their_pyc_files() {
     }
     // Converted beside the .pyc files, each module is there twice; the .pyc wins, and the package is the same again.
     bad(&[&"convert", &tree]);
+    settle(&tree);
     bad(&[&"link", &tree, &"--output", &place.at("beside.pye")]);
     assert!(fs::read(place.at("beside.pye")).unwrap() == whole);
 }
@@ -386,9 +397,12 @@ fn what_is_written_into_the_tree_is_not_linked_again() {
     let place = Place::new();
     let tree = place.modules("tree", &["a.pyc", "b/c.pyc"]);
     let output = tree.join("all.pye");
+    settle(&tree);
     good(&[&"link", &tree, &"--output", &output]);
     let first = fs::read(&output).unwrap();
     for _ in 0..2 {
+        // Its own arrival has changed the directory, whose mtime the package holds.
+        settle(&tree);
         let report = good(&[&"link", &tree, &"--output", &output]);
         assert_eq!(
             (&report["packages"][0]["modules"], &report["packages"][0]["duplicates"]),
@@ -437,13 +451,15 @@ fn the_same_files_give_the_same_bytes() {
     let middle = files.len() / 3;
     files.rotate_left(middle);
     assert!(args(&files) == forward, "rotated");
-    // Other mtimes, another place, another working directory, a relative path.
+    // Other mtimes of files, another place, another working directory, a relative path.
     let copy = place.at("elsewhere/copy");
     for (name, bytes) in contents(&tree, &[]) {
         put(copy.join(&name), bytes);
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400 * name.as_os_str().len() as u64);
         File::options().write(true).open(copy.join(&name)).unwrap().set_modified(time).unwrap();
     }
+    // Those of directories are part of what is linked.
+    [&tree, &copy].into_iter().for_each(|t| settle(t));
     bad(&[&"link", &tree, &"--output", &place.at("0.pye")]);
     let status = tool::command(&[&"link", &"copy/../copy/.", &"--output", &"../n.pye"])
         .current_dir(place.at("elsewhere"))
@@ -455,6 +471,201 @@ fn the_same_files_give_the_same_bytes() {
     bad(&[&"convert", &tree, &"--output", &place.at("x"), &"--jobs", &"1"]);
     bad(&[&"convert", &copy, &"--output", &place.at("y"), &"--jobs", &"3"]);
     assert!(contents(&place.at("x"), &[]) == contents(&place.at("y"), &[]));
+}
+
+// ---- Directories ---------------------------------------------------------------------------------------------------
+
+/// What a package says of its directories: path, mtime, names.
+fn directories(pye: &Pye<'_>) -> BTreeMap<String, (Option<i64>, Vec<String>)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let rows = pye.directories().unwrap().iter().map(Result::unwrap);
+    rows.map(|d| (text(d.path), (d.mtime_ns, d.names().map(|n| text(n.unwrap())).collect()))).collect()
+}
+
+fn mtime_ns(directory: &Path) -> Option<i64> {
+    let meta = fs::metadata(directory).unwrap();
+    Some(meta.mtime() * 1_000_000_000 + meta.mtime_nsec())
+}
+
+#[test]
+fn a_package_tells_when_its_directories_changed_and_what_in_them_hides_its_modules() {
+    let place = Place::new();
+    let tree = place.modules(
+        "tree",
+        &[
+            "__pycache__/top.cpython-312.pyc",
+            "pkg/__init__.pyc",
+            "pkg/__pycache__/fast.cpython-312.pyc",
+            "pkg/__pycache__/foo.cpython-312.pyc",
+            "pkg/both.pyc",
+            "pkg/both/__pycache__/__init__.cpython-312.pyc",
+            "pkg/part.pyc",
+            "lib-1.0/deep/m.pyc",
+            "not-a-name/not-a-name.pyc",
+        ],
+    );
+    // A package of 3.12 hides a module of 3.6 too, of which there is no record.
+    put(tree.join("pkg/__pycache__/part.cpython-36.pyc"), tool::pyc((3, 6), &[]));
+    put(tree.join("pkg/part/__pycache__/__init__.cpython-312.pyc"), module("part"));
+    put(tree.join("pkg/part/__init__.py"), "");
+    put(tree.join("pkg/both/__init__.py"), "");
+    for extension in [
+        "pkg/fast.cpython-312-x86_64-linux-gnu.so",
+        "pkg/fast.abi3.so",
+        "pkg/other.so",
+        "pkg/.so",
+        "pkg/directory.so/__init__.py",
+        "native/deeper/_c.so",
+        "lib-1.0/_x.so",
+        // Packages of which nothing was compiled, by each kind of __init__.
+        "pkg/foo/__init__.py",
+        "stubs/__init__.pyi",
+        "extension/__init__.abi3.so",
+        "data/file.txt",
+        "not-a-package-1/__init__.py",
+    ] {
+        put(tree.join(extension), "");
+    }
+    put(place.at("outside/__init__.py"), "");
+    symlink(place.at("outside"), tree.join("pkg/linked")).unwrap();
+    symlink("other.so", tree.join("pkg/link.so")).unwrap();
+    symlink("nowhere", tree.join("pkg/dangling.so")).unwrap();
+    let expected = |roots: &[(&str, &[&str])]| -> BTreeMap<String, (Option<i64>, Vec<String>)> {
+        let row = |path: &str, names: &[&str]| {
+            (mtime_ns(&tree.join(path)), names.iter().map(|n| (*n).to_string()).collect::<Vec<_>>())
+        };
+        roots.iter().map(|(path, names)| ((*path).to_string(), row(path, names))).collect()
+    };
+    let rows: &[(&str, &[&str])] = &[
+        // `pkg` has a record, `native` no `__init__`, and nothing imports that of `stubs`.
+        ("", &["extension/"]),
+        ("extension", &["__init__.abi3.so"]),
+        ("lib-1.0/deep", &[]),
+        ("native/deeper", &["_c.so"]),
+        (
+            "pkg",
+            &[
+                "fast.abi3.so",
+                "fast.cpython-312-x86_64-linux-gnu.so",
+                "foo/",
+                "link.so",
+                "linked/",
+                "other.so",
+                "part/",
+            ],
+        ),
+        ("pkg/both", &[]),
+        ("pkg/part", &[]),
+    ];
+    with_package(&[&tree], &place.at("p.pye"), |pye, report| {
+        assert_eq!(directories(pye), expected(rows), "{report:#}");
+        assert_eq!(report["directories"], rows.len());
+        let pkg = pye.directory(b"pkg").unwrap().unwrap();
+        let hides = |name: &[u8]| -> Vec<&[u8]> { pkg.hides(name).map(Result::unwrap).collect() };
+        assert_eq!(hides(b"fast"), [&b"fast.abi3.so"[..], b"fast.cpython-312-x86_64-linux-gnu.so"]);
+        assert_eq!(hides(b"foo"), [b"foo/"]);
+        assert!(hides(b"both").is_empty());
+        assert!(pye.directory(b"native").unwrap().is_none());
+    });
+    // Of the tree of another root, of files that are named one by one, nothing else is said.
+    let second = place.modules("second", &["pkg/more.pyc", "alone/m.pyc"]);
+    with_package(&[&tree, &second], &place.at("p.pye"), |pye, _| {
+        let all = directories(pye);
+        assert_eq!(all["pkg"], (None, vec![]));
+        assert_eq!(all["alone"], (mtime_ns(&second.join("alone")), vec![]));
+        assert_eq!(all["native/deeper"], (mtime_ns(&tree.join("native/deeper")), vec!["_c.so".to_string()]));
+    });
+    with_package(&[&tree.join("pkg/both.pyc"), &tree.join("pkg/part.pyc")], &place.at("p.pye"), |pye, _| {
+        let all = directories(pye);
+        assert_eq!(all[""].0, mtime_ns(&tree.join("pkg")));
+        assert!(all[""].1.contains(&"both/".to_string()), "a package that is not in this one: {all:?}");
+    });
+    with_package(&[&tree.join("pkg/both.pyc"), &second.join("alone/m.pyc")], &place.at("p.pye"), |pye, _| {
+        assert_eq!(directories(pye)[""], (None, vec![]));
+    });
+}
+
+#[test]
+fn a_change_of_a_directory_changes_its_mtime_in_the_package_and_nothing_else() {
+    let place = Place::new();
+    let tree = place.modules("tree", &["pkg/__init__.pyc", "pkg/m.pyc"]);
+    settle(&tree);
+    let rows = |output: PathBuf| {
+        let mut rows = BTreeMap::new();
+        with_package(&[&tree], &output, |pye, _| rows = directories(pye));
+        rows
+    };
+    let before = rows(place.at("a.pye"));
+    put(tree.join("pkg/m.abi3.so"), "");
+    let after = rows(place.at("b.pye"));
+    assert_eq!(after["pkg"], (mtime_ns(&tree.join("pkg")), vec!["m.abi3.so".to_string()]));
+    assert_ne!(before["pkg"].0, after["pkg"].0);
+    fs::remove_file(tree.join("pkg/m.abi3.so")).unwrap();
+    settle(&tree);
+    assert_eq!(rows(place.at("c.pye")), before);
+    assert!(fs::read(place.at("a.pye")).unwrap() == fs::read(place.at("c.pye")).unwrap());
+}
+
+#[test]
+fn files_of_other_interpreters_and_directories_that_are_excluded_are_left_out() {
+    let place = Place::new();
+    let tree = place.modules(
+        "tree",
+        &[
+            "__pycache__/m.cpython-312.pyc",
+            "__pycache__/m.cpython-312.opt-2.pyc",
+            "__pycache__/m.cpython-313.pyc",
+            "legacy.pyc",
+            "site-packages/__pycache__/s.cpython-312.pyc",
+            "test/__pycache__/__init__.cpython-312.pyc",
+            "pkg/test/__pycache__/__init__.cpython-312.pyc",
+            "pkg/skipped/deeper/__pycache__/m.cpython-312.pyc",
+        ],
+    );
+    put(tree.join("test/__init__.py"), "");
+    let linked = |more: Args<'_>| -> (Vec<String>, BTreeMap<String, (Option<i64>, Vec<String>)>) {
+        let output = place.at("p.pye");
+        good(&[&[&"link" as &dyn AsRef<OsStr>, &tree, &"--output", &output], more].concat());
+        let bytes = fs::read(output).unwrap();
+        let pye = Pye::open(&bytes).unwrap();
+        pye.verify().unwrap();
+        let real = pye.modules().map(Result::unwrap).filter(|m| m.record.kind != ModuleKind::Namespace);
+        let mut paths: Vec<String> = real.map(|m| String::from_utf8(m.path.to_vec()).unwrap()).collect();
+        paths.sort();
+        (paths, directories(&pye))
+    };
+    let (of_312, _) = linked(&[&"--tag", &"cpython-312"]);
+    assert_eq!(of_312.len(), 7);
+    assert!(!of_312.iter().any(|p| p.contains("313")));
+    assert_eq!(linked(&[&"--tag", &"cpython-312", &"--tag", &"cpython-313"]).0.len(), 8);
+    assert_eq!(linked(&[&"--tag", &"pypy39"]).0, ["legacy.pyc"], "files without a tag are anybody's");
+    let excluded: Args<'_> = &[
+        &"--tag",
+        &"cpython-313",
+        &"--exclude",
+        &"site-packages",
+        &"--exclude",
+        &"test/",
+        &"--exclude",
+        &"pkg/skipped",
+    ];
+    assert_eq!(linked(excluded).0, ["__pycache__/m.cpython-313.pyc", "legacy.pyc"]);
+    let (paths, rows) = linked(&excluded[2..]);
+    assert_eq!(
+        paths,
+        [
+            "__pycache__/m.cpython-312.opt-2.pyc",
+            "__pycache__/m.cpython-312.pyc",
+            "__pycache__/m.cpython-313.pyc",
+            "legacy.pyc",
+            "pkg/test/__pycache__/__init__.cpython-312.pyc",
+        ]
+    );
+    assert_eq!(rows[""].1, ["test/"], "it is there, though not in the package");
+    for bad in ["", ".", "..", "/x", "a/../b"] {
+        let output = tool::run(&[&"link", &tree, &"--output", &place.at("x.pye"), &"--exclude", &bad]);
+        assert_eq!(output.status.code(), Some(2), "{bad:?}");
+    }
 }
 
 // ---- Odd trees -----------------------------------------------------------------------------------------------------

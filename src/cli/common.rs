@@ -9,7 +9,7 @@ use crate::fsys;
 use crate::limits::MAX_MIN_BLOB;
 use crate::marshal::version::Version;
 use crate::split::DEFAULT_MIN_BLOB;
-use crate::tree::Found;
+use crate::tree::{Found, SO, has_suffix};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -127,7 +127,9 @@ pub(crate) fn progress(files: &[Found], times: u64, what: &'static str) -> Progr
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let total: u64 = files.iter().filter_map(|f| fsys::stamp(&f.path)).map(|s| s.size).sum();
+    // Extension modules are found, not read.
+    let read = files.iter().filter(|f| !has_suffix(&f.path, &[SO]));
+    let total: u64 = read.filter_map(|f| fsys::stamp(&f.path)).map(|s| s.size).sum();
     let template =
         format!("{what} {{bar:32}} {{percent:>3}} %  {{decimal_bytes}} of {{decimal_total_bytes}}  {{elapsed}}");
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -1,11 +1,11 @@
 //! `pye link`
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::blob::Store;
 use crate::fsys;
 use crate::link::{self, Duplicate, distributions};
-use crate::tree::{self, Found, PYC, PYE, has_suffix};
+use crate::tree::{self, Filter, Found, PYC, PYE, SO, has_suffix};
 use anyhow::Context;
 use serde::Serialize;
 
@@ -19,6 +19,9 @@ use super::output::{Format, percent, size, table};
 /// name, Python version and optimisation level. Strings and bytes that several modules have, or that are the tail of a longer one, are
 /// stored once. Each directory PATH is what would stand on sys.path: name lib/python3.13 and site-packages, not what holds them. (Below a directory
 /// whose name cannot be a package's, such as site-packages or python3.13, names start anew.) Where two directories hold a file of the same relative path, the one named first wins, as on sys.path.
+///
+/// The package also says when each directory last changed and which extension modules (.so) are in it, so that whoever loads modules notices what
+/// changed since. So write it outside the directories that are linked: its own arrival is a change.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -32,12 +35,30 @@ pub(crate) struct Options {
     #[arg(long)]
     per_distribution: bool,
 
+    /// Of the files in __pycache__ directories take only those with this cache tag, such as cpython-312; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+
+    /// Leave out the directory DIR, relative to each directory PATH, and all below it; may be given several times
+    #[arg(long, value_name = "DIR", value_parser = relative)]
+    exclude: Vec<PathBuf>,
+
     #[command(flatten)]
     split: SplitOptions,
     #[command(flatten)]
     jobs: Jobs,
     #[command(flatten)]
     format: Format,
+}
+
+/// A directory below those that are linked.
+fn relative(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+    if path.components().next().is_none() || !path.components().all(plain) {
+        return Err("expected a path relative to the directories linked, without . or ..".into());
+    }
+    Ok(path)
 }
 
 /// What was done, in all.
@@ -55,6 +76,7 @@ struct Package {
     path: PathBuf,
     modules: u64,
     namespaces: u64,
+    directories: u64,
     pyc_bytes: u64,
     file_bytes: u64,
     sections: Vec<Section>,
@@ -74,7 +96,8 @@ struct Section {
 pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
     options.jobs.apply()?;
     let paths = options.paths.all()?;
-    let (mut files, errors) = tree::find(&paths, &[PYC[0], PYC[1], PYE]);
+    let filter = Filter { tags: options.tags.clone(), excluded: options.exclude.clone() };
+    let (mut files, errors) = tree::find_with(&paths, &[PYC[0], PYC[1], PYE, SO], &filter);
     // A package written into a tree must not become part of the next one: neither the file, nor those of the directory.
     if let Ok(own) = std::fs::canonicalize(&options.output) {
         let of_own = |path: PathBuf| {
@@ -114,6 +137,7 @@ fn link(files: &[Found], output: &Path, options: &Options, report: &mut Report) 
         path: output.to_path_buf(),
         modules: linked.modules,
         namespaces: linked.namespaces,
+        directories: linked.directories,
         pyc_bytes: linked.pyc_bytes,
         file_bytes: linked.file_bytes,
         sections: Store::ALL

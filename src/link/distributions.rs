@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::tree::Found;
+use crate::tree::{Found, SO, has_suffix};
 
 /// Name of the group of files that no distribution claims.
 pub const UNCLAIMED: &str = "unclaimed";
@@ -35,6 +35,8 @@ pub fn group(roots: &[PathBuf], files: Vec<Found>) -> (BTreeMap<String, Vec<Foun
         let claimed = owner.get(&file.path).or_else(|| owner.get(&source_of(&file.path)?));
         groups.entry(claimed.cloned().unwrap_or_else(|| UNCLAIMED.to_string())).or_default().push(file);
     }
+    // Extension modules alone make no package.
+    groups.retain(|_, files| files.iter().any(|f| !has_suffix(&f.path, &[SO])));
     (groups, errors)
 }
 

@@ -1,16 +1,19 @@
 //! The linker: many modules to one package file, as a list of passes.
 //!
 //! 1. *collect* (the caller, with [`crate::tree`]): which files. After it: a list sorted by relative path, then by root.
-//! 2. *shadow*: of several files with one relative path the first root's stays, as `sys.path` would have it.
+//! 2. *survey* ([`directories`]): when each directory last changed, and what in it can hide a module. After it: whatever changes from now on
+//!    will be noticed by who compares the mtimes.
+//! 3. *shadow*: of several files with one relative path the first root's stays, as `sys.path` would have it.
 //!    After it: relative paths are unique.
-//! 3. *read*, in parallel: every file is read once, split, and appended to a temporary file. After it: nothing depends on the
+//! 4. *read*, in parallel: every file is read once, split, and appended to a temporary file. After it: nothing depends on the
 //!    inputs any more; every blob has a place in the temporary file and a hash.
-//! 4. *resolve*: names, versions, namespace packages. After it: modules are sorted as in the file.
-//! 5. *merge* ([`crate::merge`]): duplicates and tails. After it: every blob has a place in its section.
-//! 6. *plan* and *write* ([`crate::pye::write`]), in parallel.
+//! 5. *resolve*: names, versions, namespace packages. After it: modules are sorted as in the file.
+//! 6. *merge* ([`crate::merge`]): duplicates and tails. After it: every blob has a place in its section.
+//! 7. *plan* and *write* ([`crate::pye::write`]), in parallel.
 //!
 //! What is held in memory is a few dozen bytes a blob; the bytes themselves stay in the temporary file's page cache.
 
+pub mod directories;
 pub mod distributions;
 pub mod resolve;
 
@@ -34,7 +37,7 @@ use crate::pye::read::Pye;
 use crate::pye::write::{Input, Module, plan};
 use crate::pye::{ModuleKind, OPTIMIZATION_OTHER, is_indexed, preference};
 use crate::split::{Blob, Split, Splitter};
-use crate::tree::{Found, PYE, has_suffix};
+use crate::tree::{Found, PYE, SO, has_suffix};
 
 /// A file that lost to another one of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -56,6 +59,8 @@ pub struct Report {
     pub modules: u64,
     /// Namespace packages.
     pub namespaces: u64,
+    /// Directories that were surveyed.
+    pub directories: u64,
     /// Bytes of the `.pyc` files.
     pub pyc_bytes: u64,
     /// Bytes of the package file.
@@ -77,6 +82,8 @@ struct Source {
     file: PathBuf,
     /// Number of the record when `file` is a `.pye`.
     record: Option<usize>,
+    /// Whether that is a package.
+    packaged: bool,
 }
 
 /// What reading a source gave: a module without its names, and its blobs.
@@ -104,7 +111,8 @@ struct Spill {
 /// Told how far the linker is: bytes read and written so far.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 
-/// Links `files` (sorted, as [`crate::tree::find`] gives them) into a package at `output`.
+/// Links `files` (sorted, as [`crate::tree::find`] gives them) into a package at `output`. Extension modules (`.so`) among them stay where they
+/// are; the package tells of them.
 ///
 /// # Errors
 /// The package or the temporary file beside it cannot be written, or the format cannot hold it. Inputs that cannot be read are left
@@ -112,6 +120,7 @@ pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 pub fn link(files: &[Found], output: &Path, options: Options, progress: Progress<'_>) -> Result<Report> {
     let mut report = Report::default();
     let sources = collect(files, &mut report);
+    let surveyed = survey(files, &sources);
     let sources = shadow(sources, &mut report);
     let directory = fsys::parent(output);
     let file = tempfile::tempfile_in(directory)
@@ -128,14 +137,23 @@ pub fn link(files: &[Found], output: &Path, options: Options, progress: Progress
     let (mut modules, blobs) = resolve_all(sources, loaded, &mut report).map_err(|e| e.in_file(output))?;
     add_namespaces(&mut modules, &mut report);
     find_duplicates(&modules, &mut report);
+    let directories = directories::rows(surveyed, &modules);
 
     let data = Map::range(&spill.file, 0, spill.len.into_inner())?;
-    let input = Input { package: true, min_blob: options.min_blob, modules: &modules, blobs: &blobs, data: &data };
+    let input = Input {
+        package: true,
+        min_blob: options.min_blob,
+        modules: &modules,
+        directories: &directories,
+        blobs: &blobs,
+        data: &data,
+    };
     let plan = plan(input)?;
     plan.check_expansion().map_err(|e| e.in_file(output))?;
     report.totals = *plan.totals();
     report.file_bytes = plan.file_len();
     report.modules = modules.iter().filter(|m| m.kind != ModuleKind::Namespace).count() as u64;
+    report.directories = directories.len() as u64;
     report.pyc_bytes = modules.iter().map(|m| u64::from(m.pyc_len)).sum();
     fsys::write_atomic(output, None, |file| plan.write_file(file, progress))?;
     Ok(report)
@@ -144,10 +162,10 @@ pub fn link(files: &[Found], output: &Path, options: Options, progress: Progress
 /// The modules that `files` hold: those of a `.pye` one by one.
 fn collect(files: &[Found], report: &mut Report) -> Vec<Source> {
     let mut sources = Vec::with_capacity(files.len());
-    for found in files {
+    for found in files.iter().filter(|f| !has_suffix(&f.path, &[SO])) {
         let relative = fsys::path_bytes(&found.relative).to_vec();
         if !has_suffix(&found.path, &[PYE]) {
-            sources.push(Source { path: relative, file: found.path.clone(), record: None });
+            sources.push(Source { path: relative, file: found.path.clone(), record: None, packaged: false });
             continue;
         }
         let held = || -> Result<Vec<Source>> {
@@ -165,7 +183,7 @@ fn collect(files: &[Found], report: &mut Report) -> Vec<Source> {
                     Some(slash) if !package => [&relative[..=slash], module.path].concat(),
                     _ => module.path.to_vec(),
                 };
-                held.push(Source { path, file: found.path.clone(), record: Some(i) });
+                held.push(Source { path, file: found.path.clone(), record: Some(i), packaged: package });
             }
             Ok(held)
         };
@@ -175,6 +193,22 @@ fn collect(files: &[Found], report: &mut Report) -> Vec<Source> {
         }
     }
     sources
+}
+
+/// Looks at the directories of all sources and extension modules.
+fn survey(files: &[Found], sources: &[Source]) -> Vec<directories::Surveyed> {
+    let modules = sources.iter().map(|source| directories::Origin {
+        relative: &source.path,
+        file: (!source.packaged).then_some(&source.file),
+        tells: source.record.is_none(),
+    });
+    let extensions = files.iter().filter(|f| has_suffix(&f.path, &[SO]));
+    let extensions = extensions.map(|found| directories::Origin {
+        relative: fsys::path_bytes(&found.relative),
+        file: Some(&found.path),
+        tells: true,
+    });
+    directories::survey(modules.chain(extensions))
 }
 
 /// Drops all but the first source of each path. The order among the rest stays: it is that of the roots.

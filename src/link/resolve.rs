@@ -15,21 +15,41 @@ pub struct Name {
     pub root_len: usize,
 }
 
+/// Name of the directories that compiled files stand in, beside their sources.
+pub const CACHE: &[u8] = b"__pycache__";
+
+/// Where a file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The directory of its source: without a last `__pycache__`; empty for the root.
+    pub directory: &'a [u8],
+    /// Whether it stands in a `__pycache__` there.
+    pub cached: bool,
+    /// Its file name.
+    pub file: &'a [u8],
+}
+
+/// Takes a relative path with `/` apart.
+pub fn place(path: &[u8]) -> Place<'_> {
+    let (directory, file) = match path.iter().rposition(|b| *b == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (&[][..], path),
+    };
+    let (directory, cached) = match directory.strip_suffix(CACHE) {
+        Some([]) => (&[][..], true),
+        Some([rest @ .., b'/']) => (rest, true),
+        _ => (directory, false),
+    };
+    Place { directory, cached, file }
+}
+
 /// Names the module at `path`, a relative path with `/`.
 ///
 /// `a/__pycache__/b.cpython-312.opt-1.pyc` is `a.b` at level 1; `a/b.pyc` is `a.b`, `a/b.pyo` the same at level 1;
 /// `…/__init__…` is the package of its directory. A directory whose name is not an identifier cannot be a package, so the
 /// search for modules starts anew below it: `lib/python3.12/site-packages/a/b.pyc` is `a.b`.
 pub fn name(path: &[u8]) -> Name {
-    let (directory, file) = match path.iter().rposition(|b| *b == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (&[][..], path),
-    };
-    let (directory, cached) = match directory.strip_suffix(b"__pycache__") {
-        Some([]) => (&[][..], true),
-        Some([rest @ .., b'/']) => (rest, true),
-        _ => (directory, false),
-    };
+    let Place { directory, cached, file } = place(path);
     let (stem, legacy_optimized) = match file {
         [stem @ .., b'.', b'p', b'y', b'o'] => (stem, true),
         [stem @ .., b'.', b'p', b'y', b'c'] => (stem, false),
@@ -79,7 +99,7 @@ pub fn name(path: &[u8]) -> Name {
 
 /// Whether `part` can be a part of a dotted name: PEP 3131 closely enough for file names, where it decides only how a module is
 /// found by name. Keywords count: `import_module` finds them.
-fn is_identifier(part: &[u8]) -> bool {
+pub(crate) fn is_identifier(part: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(part) else { return false };
     let mut chars = text.chars();
     chars.next().is_some_and(|c| c == '_' || c.is_alphabetic()) && chars.all(|c| c == '_' || c.is_alphanumeric())

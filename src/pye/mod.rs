@@ -1,6 +1,7 @@
 //! The `.pye` format: sections, the header, the module records, the index. Reader and writer are [`read`] and [`mod@write`];
 //! the normative text is `format-spec/`.
 
+pub mod directories;
 pub mod read;
 pub mod write;
 
@@ -32,22 +33,27 @@ pub enum Part {
     Index = 2,
     /// Names and paths, each followed by NUL.
     Names = 3,
+    /// What was known of the directories that the modules stand in: [`directories`].
+    Directories = 4,
     /// Control streams, one after the other.
-    Control = 4,
+    Control = 5,
     /// Tables of holes, one after the other.
-    Holes = 5,
+    Holes = 6,
     /// Payload: text, one byte a character.
-    Str1 = 6,
+    Str1 = 7,
     /// Payload: text, two bytes a character.
-    Str2 = 7,
+    Str2 = 8,
     /// Payload: text, four bytes a character.
-    Str4 = 8,
+    Str4 = 9,
     /// Payload: bytes.
-    Bytes = 9,
+    Bytes = 10,
 }
 
 /// Number of sections.
-pub const PARTS: usize = 10;
+pub const PARTS: usize = 11;
+
+/// Number of rows of the header: one for each section after its own, in their order. A later minor version may add rows at the end.
+pub const ROWS: usize = PARTS - 1;
 
 /// Their names, by [`Part`].
 pub const NAMES: [&str; PARTS] = [
@@ -55,6 +61,7 @@ pub const NAMES: [&str; PARTS] = [
     ".pye.modules",
     ".pye.index",
     ".pye.names",
+    ".pye.directories",
     ".pye.control",
     ".pye.holes",
     Store::Str1.section(),
@@ -81,13 +88,20 @@ pub struct Header {
     pub modules: u32,
     /// Bytes 24–31: bytes of all `.pyc` files held.
     pub pyc_bytes: u64,
-    /// Bytes 32–175: size (u64), CRC32 (u32) and four zero bytes for each section after the header's own.
-    pub sections: [(u64, u32); PARTS - 1],
+    /// From byte 40 on, after their number (u32) and four zero bytes: size (u64), CRC32 (u32) and four zero bytes for each section after
+    /// the header's own. Rows of a later minor version are passed over.
+    pub sections: [(u64, u32); ROWS],
 }
 
 impl Header {
-    /// Bytes of the section: the fields, their CRC32, four zero bytes.
-    pub const LEN: usize = 32 + 16 * (PARTS - 1) + 8;
+    /// Offset of the first row.
+    pub const ROWS_AT: usize = 40;
+
+    /// Bytes of a row.
+    pub const ROW_LEN: usize = 16;
+
+    /// Bytes of the section as this version has it: the fields, the rows, their CRC32, four zero bytes.
+    pub const LEN: usize = Self::ROWS_AT + Self::ROW_LEN * ROWS + 8;
 
     /// Appends the section's bytes.
     pub fn put(&self, out: &mut Vec<u8>) {
@@ -99,6 +113,8 @@ impl Header {
             out.put_u32(word);
         }
         out.put_u64(self.pyc_bytes);
+        out.put_u32(ROWS as u32);
+        out.put_u32(0);
         for (size, crc) in self.sections {
             out.put_u64(size);
             out.put_u32(crc);
@@ -112,7 +128,7 @@ impl Header {
     /// Reads the section.
     ///
     /// # Errors
-    /// Wrong size, magic, CRC or reserved bits; another major version. Offsets count from the section's start.
+    /// Wrong size, magic, CRC, reserved bits or number of rows; another major version. Offsets count from the section's start.
     pub fn parse(bytes: &[u8]) -> Result<Header> {
         // Magic and version first: another major version may have a header of another length.
         let mut cursor = Cursor::new(bytes);
@@ -129,10 +145,14 @@ impl Header {
             )
             .at(8u64));
         }
-        if bytes.len() != Self::LEN {
-            return Err(Error::malformed(format!("{} bytes", Self::LEN), bytes.len().to_string()));
+        let (flags, min_blob, modules, pyc_bytes) = (cursor.u32()?, cursor.u32()?, cursor.u32()?, cursor.u64()?);
+        let rows = cursor.u32()?;
+        let expected = (Self::ROWS_AT + 8) as u64 + Self::ROW_LEN as u64 * u64::from(rows);
+        if bytes.len() as u64 != expected {
+            let got = bytes.len().to_string();
+            return Err(Error::malformed(format!("{expected} bytes for a header of {rows} rows"), got).at(32u64));
         }
-        let (fields, sum) = bytes.split_at(Self::LEN - 8);
+        let (fields, sum) = bytes.split_at(bytes.len() - 8);
         let (crc, actual) = (Cursor::new(sum).u32()?, crc32fast::hash(fields));
         if crc != actual || sum[4..] != [0; 4] {
             return Err(Error::malformed(
@@ -141,12 +161,20 @@ impl Header {
             )
             .at(fields.len()));
         }
-        let flags = cursor.u32()?;
         if flags & !FLAG_PACKAGE != 0 {
             return Err(Error::malformed("no reserved flags", format!("{flags:#x}")).at(12u64));
         }
-        let (min_blob, modules, pyc_bytes) = (cursor.u32()?, cursor.u32()?, cursor.u64()?);
-        let mut sections = [(0, 0); PARTS - 1];
+        if cursor.u32()? != 0 {
+            return Err(Error::malformed("four zero bytes after the number of rows", "others").at(36u64));
+        }
+        // A later minor version may have added sections, with rows after these.
+        let newer = version.1 > MINOR;
+        if (rows as usize) < ROWS || !newer && rows as usize != ROWS {
+            let expected =
+                format!("{ROWS} rows{} in version {MAJOR}.{}", if newer { " or more" } else { "" }, version.1);
+            return Err(Error::malformed(expected, rows.to_string()).at(32u64));
+        }
+        let mut sections = [(0, 0); ROWS];
         for section in &mut sections {
             let at = cursor.position();
             *section = (cursor.u64()?, cursor.u32()?);
@@ -332,6 +360,11 @@ impl<K: PartialEq> Preferred<K> {
             }
         }
     }
+}
+
+/// Whether a path stays below the directory it is joined to: it is not empty, and no part of it is empty, `.` or `..`.
+pub fn is_below(path: &[u8]) -> bool {
+    path.split(|b| *b == b'/').all(|part| !part.is_empty() && part != b"." && part != b"..")
 }
 
 /// Hash of a key of the index: FNV-1a, 32 bits (offset basis 0x811c9dc5, prime 0x01000193), over the dotted name, the major and

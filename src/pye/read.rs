@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 use std::ops::Range;
 
+use super::directories::{Directories, Directory};
 use super::*;
 use crate::blob;
 use crate::elf;
@@ -156,6 +157,23 @@ impl<'a> Pye<'a> {
         Ok(None)
     }
 
+    /// What was known, when the package was linked, of the directories its modules stand in.
+    ///
+    /// # Errors
+    /// The section has not the size that it states.
+    pub fn directories(&self) -> Result<Directories<'a>> {
+        Directories::new(self.parts[Part::Directories as usize], self.parts[Part::Names as usize])
+    }
+
+    /// What was known of the directory at `path`, relative to the root and empty for the root itself. Found by binary search in the
+    /// mapped section.
+    ///
+    /// # Errors
+    /// The section or a row is broken where it was read.
+    pub fn directory(&self, path: &[u8]) -> Result<Option<Directory<'a>>> {
+        self.directories()?.find(path)
+    }
+
     /// The number of buckets and their bytes; none in a file of one module.
     fn index(&self) -> Result<(u32, &'a [u8])> {
         let part = Part::Index as usize;
@@ -252,6 +270,7 @@ impl<'a> Pye<'a> {
             return Err(Error::malformed("one module in a file that is not a package", got).within(NAMES[0]));
         }
         self.verify_records()?;
+        self.verify_directories()?;
         for module in self.modules() {
             let module = module?;
             self.verify_holes(&module)?;
@@ -330,6 +349,17 @@ impl<'a> Pye<'a> {
             return Err(Error::malformed("a path of its own for each .pyc", "another's").in_module(twice[0]));
         }
         Ok(())
+    }
+
+    /// That only a package has directories, and what can be said of them.
+    fn verify_directories(&self) -> Result<()> {
+        let section = NAMES[Part::Directories as usize];
+        let len = self.parts[Part::Directories as usize].len();
+        if !self.header.is_package() && len != 0 {
+            let got = format!("{len} bytes");
+            return Err(Error::malformed("no directories in a file that is not a package", got).within(section));
+        }
+        self.directories()?.verify()
     }
 
     /// The most bytes of `.pyc` that are taken to stand behind a file of this size.
@@ -448,14 +478,18 @@ impl<'a> Pye<'a> {
 
     /// The NUL-terminated string at `at` of the names.
     fn name(&self, at: u32) -> Result<&'a [u8]> {
-        let bytes = self.parts[Part::Names as usize];
-        let rest = bytes.get(at as usize..).unwrap_or_default();
-        let len = rest.iter().take(MAX_PATH_BYTES + 1).position(|b| *b == 0);
-        len.map(|len| &rest[..len]).ok_or_else(|| {
-            let expected = format!("a name of at most {MAX_PATH_BYTES} bytes and its NUL");
-            Error::malformed(expected, "none").at(u64::from(at)).within(NAMES[Part::Names as usize])
-        })
+        name_at(self.parts[Part::Names as usize], at, MAX_PATH_BYTES)
     }
+}
+
+/// The NUL-terminated string at `at` of the section of names, of at most `most` bytes.
+pub(super) fn name_at(names: &[u8], at: u32, most: usize) -> Result<&[u8]> {
+    let rest = names.get(at as usize..).unwrap_or_default();
+    let len = rest.iter().take(most + 1).position(|b| *b == 0);
+    len.map(|len| &rest[..len]).ok_or_else(|| {
+        let expected = format!("a name of at most {most} bytes and its NUL");
+        Error::malformed(expected, "none").at(u64::from(at)).within(NAMES[Part::Names as usize])
+    })
 }
 
 /// A path that stays below the directory it is joined to; outside packages, a file name.
@@ -464,8 +498,7 @@ fn check_path(path: &[u8], package: bool) -> Result<()> {
         let got = String::from_utf8_lossy(path).into_owned();
         return Err(Error::malformed("a file name in a file of one module", format!("{got:?}")));
     }
-    let good = |part: &[u8]| !part.is_empty() && part != b"." && part != b"..";
-    if path.is_empty() || !path.split(|b| *b == b'/').all(good) {
+    if !is_below(path) {
         let got = String::from_utf8_lossy(path).into_owned();
         return Err(Error::malformed("a relative path without empty, . or .. parts", format!("{got:?}")));
     }

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use rayon::prelude::*;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use super::directories::Row;
 use super::*;
 use crate::elf::{self, Section, Segment, Symbol};
 use crate::limits::{MAX_MODULES, MAX_NAMES_BYTES};
@@ -60,6 +61,17 @@ impl Module {
     }
 }
 
+/// A directory that modules stand in, as it was before they were read: see [`directories`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// Path relative to the package's root; empty for the root itself.
+    pub path: Vec<u8>,
+    /// Its mtime in nanoseconds since 1970, if known.
+    pub mtime_ns: Option<i64>,
+    /// What in it can hide a module.
+    pub names: Vec<Vec<u8>>,
+}
+
 /// What a file is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
@@ -69,6 +81,8 @@ pub struct Input<'a> {
     pub min_blob: u32,
     /// Sorted by name, version, optimisation, path.
     pub modules: &'a [Module],
+    /// Sorted by path, each one's names sorted; none but in a package.
+    pub directories: &'a [Directory],
     /// The blobs of all modules, in their order.
     pub blobs: &'a [Blob],
     /// What [`Module::control`], [`Module::table`] and [`Blob::data`] point into.
@@ -82,8 +96,8 @@ pub struct Plan<'a> {
     merged: Merged,
     skeleton: elf::write::Skeleton,
     header: Header,
-    /// Bytes of the sections made while planning: modules, index, names, holes.
-    small: [(usize, Vec<u8>); 4],
+    /// Bytes of the sections made while planning: modules, index, names, directories, holes.
+    small: [(usize, Vec<u8>); 5],
     /// Offset of each module's control stream.
     control: Vec<u64>,
 }
@@ -116,7 +130,7 @@ pub fn plan(input: Input<'_>) -> Result<Plan<'_>> {
     let tables: Vec<Vec<u8>> = modules.par_iter().with_min_len(64).map(|m| hole_table(&input, &merged, m)).collect();
     let holes = tables.concat();
 
-    let names = Names::new(modules)?;
+    let mut names = Names::new(modules)?;
     let mut records = Vec::with_capacity(modules.len() * Record::LEN);
     let mut holes_at = 0;
     for (i, (module, table)) in modules.iter().zip(&tables).enumerate() {
@@ -142,6 +156,7 @@ pub fn plan(input: Input<'_>) -> Result<Plan<'_>> {
         holes_at += table.len() as u64;
     }
     let index = if input.package { index(modules) } else { Vec::new() };
+    let directories = directory_table(input.directories, &mut names)?;
 
     let header = Header {
         version: (MAJOR, MINOR),
@@ -149,7 +164,7 @@ pub fn plan(input: Input<'_>) -> Result<Plan<'_>> {
         min_blob: input.min_blob,
         modules: modules.len() as u32,
         pyc_bytes: modules.iter().map(|m| u64::from(m.pyc_len)).sum(),
-        sections: [(0, 0); PARTS - 1],
+        sections: [(0, 0); ROWS],
     };
     let mut sizes = [0; PARTS];
     sizes[Part::Header as usize] = Header::LEN as u64;
@@ -161,6 +176,7 @@ pub fn plan(input: Input<'_>) -> Result<Plan<'_>> {
         (Part::Modules as usize, records),
         (Part::Index as usize, index),
         (Part::Names as usize, names.bytes),
+        (Part::Directories as usize, directories),
         (Part::Holes as usize, holes),
     ];
     for (part, bytes) in &small {
@@ -393,6 +409,32 @@ fn index(modules: &[Module]) -> Vec<u8> {
     out.put_u32(buckets as u32);
     table.into_iter().for_each(|bucket| out.put_u32(bucket));
     out
+}
+
+/// The section of directories; empty when there are none. Their paths and names are added to `names`.
+fn directory_table(directories: &[Directory], names: &mut Names) -> Result<Vec<u8>> {
+    if directories.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (mut rows, mut entries) = (Vec::new(), Vec::new());
+    for directory in directories {
+        let row = Row {
+            path: names.put(&directory.path)?,
+            first: (entries.len() / directories::ENTRY_LEN) as u32,
+            count: directory.names.len() as u32,
+            mtime_ns: directory.mtime_ns,
+        };
+        row.put(&mut rows);
+        for name in &directory.names {
+            entries.put_u32(names.put(name)?);
+        }
+    }
+    let mut out = Vec::with_capacity(directories::ROWS_AT + rows.len() + entries.len());
+    out.put_u32(directories.len() as u32);
+    out.put_u32((entries.len() / directories::ENTRY_LEN) as u32);
+    out.append(&mut rows);
+    out.append(&mut entries);
+    Ok(out)
 }
 
 /// SipHash-1-3, 128 bits, key zero, over the sections made while planning: they name every module with the length and CRC32 of its

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
 
 use pye::convert::{Converter, Options};
 use pye::marshal::version::Version;
@@ -107,6 +108,17 @@ pub(crate) fn put(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
     let path = path.as_ref();
     fs::create_dir_all(path.parent().expect("a file lies in a directory")).expect("the directory can be made");
     fs::write(path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}
+
+/// Gives every directory of a tree an mtime that depends on nothing but its relative path: packages hold these times.
+pub(crate) fn settle(tree: &Path) {
+    for entry in WalkDir::new(tree).into_iter().map(|e| e.expect("the tree is readable")) {
+        if entry.file_type().is_dir() {
+            let nanos = entry.path().strip_prefix(tree).expect("below the tree").as_os_str().len() as u64;
+            let time = SystemTime::UNIX_EPOCH + Duration::new(1_577_836_800, 0) + Duration::from_nanos(nanos);
+            fs::File::open(entry.path()).and_then(|d| d.set_modified(time)).expect("the time can be set");
+        }
+    }
 }
 
 /// One constant of a made `.pyc`.
