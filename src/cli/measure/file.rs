@@ -1,37 +1,18 @@
-//! `pye measure`, and the hidden `pye measure-reader` that it starts: one process that maps the payload and waits.
+//! `pye measure FILE`, and the hidden `pye measure-reader` that it starts: one process that maps the payload and waits.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use pye::blob::Store;
-use pye::limits::{MAX_PROCESSES, MAX_PYE_BYTES};
+use pye::limits::MAX_PYE_BYTES;
 use pye::map::Map;
 use pye::measure::reader::{self, Extent};
-use pye::measure::{self, Method, Region, RegionReport, Report, Usage};
+use pye::measure::{self, Region, RegionReport, Report, Usage};
 use pye::pye::payload;
 use pye::pye::read::Pye;
 
-use super::Status;
-use super::output::{Format, size, table};
-
-/// The name of the hidden subcommand.
-pub(crate) const READER: &str = "measure-reader";
-
-/// Measure what processes that map a package really share
-///
-/// Starts N processes; each maps the payload and reads every page. While all live, their page tables are compared. As root
-/// the same page frame in all of them is the proof; other users get what the kernel lets them see, and are told what not.
-#[derive(clap::Args)]
-pub(crate) struct Options {
-    /// The package, or a single .pye file
-    file: PathBuf,
-    /// How many processes to start
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 4,
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PROCESSES)))]
-    processes: u32,
-    #[command(flatten)]
-    format: Format,
-}
+use crate::cli::Status;
+use crate::cli::output::{Format, size, table};
 
 /// What a measured process is told.
 #[derive(clap::Args)]
@@ -41,11 +22,12 @@ pub(crate) struct ReaderOptions {
     extents: Vec<Extent>,
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
-    let regions = regions(&options.file)?;
+/// Measures `processes` processes that map the payload of the file at `path`.
+pub(super) fn run(path: &Path, processes: u32, format: Format) -> anyhow::Result<Status> {
+    let regions = regions(path)?;
     // The running program itself, even when its file has been replaced or has moved.
-    let report = measure::measure(&options.file, &regions, options.processes, &["/proc/self/exe", READER])?;
-    options.format.print(&report, text)?;
+    let report = measure::measure(path, &regions, processes, &["/proc/self/exe", super::READER])?;
+    format.print(&report, text)?;
     Ok(Status::Done)
 }
 
@@ -78,11 +60,7 @@ fn regions(path: &Path) -> anyhow::Result<Vec<Region>> {
 fn text(report: &Report) -> String {
     let count = report.processes.len();
     let rows = || report.regions.iter().chain([&report.total]);
-    let method = match report.method {
-        Method::PageFrames => "page frame numbers, exact",
-        Method::PagemapBits => "the bits of /proc/PID/pagemap",
-        Method::Smaps => "the sums of /proc/PID/smaps",
-    };
+    let method = super::method(report.method);
     let mut out = format!("{}, pages of {}; by {method}\n", report.file.display(), size(report.page_size));
     for unknown in &report.unknown {
         out.push_str(&format!("{}: {}\n", unknown.what.replace('_', " "), unknown.why));
