@@ -41,6 +41,7 @@ use crate::error::{Error, Result};
 use crate::limits::{MAX_PROCESSES, MAX_REGIONS};
 
 pub mod children;
+pub mod live;
 pub mod pagemap;
 pub mod reader;
 pub mod report;

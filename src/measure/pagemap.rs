@@ -60,9 +60,14 @@ impl Page {
 pub fn read(mut source: impl Read, count: usize) -> Result<Vec<Page>> {
     let mut bytes = vec![0; count * ENTRY_BYTES as usize];
     source.read_exact(&mut bytes).map_err(|e| Error::io("cannot read page entries", e))?;
+    Ok(entries(&bytes).collect())
+}
+
+/// The pages that `bytes` tell of, which are whole entries.
+pub fn entries(bytes: &[u8]) -> impl Iterator<Item = Page> {
     let (entries, _) = bytes.as_chunks::<{ ENTRY_BYTES as usize }>();
     // The kernel writes them in the machine's own byte order.
-    Ok(entries.iter().map(|entry| Page::decode(u64::from_ne_bytes(*entry))).collect())
+    entries.iter().map(|entry| Page::decode(u64::from_ne_bytes(*entry)))
 }
 
 /// How the pages of one region in one process divide, in pages. Absent ones are the rest.

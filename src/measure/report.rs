@@ -33,7 +33,7 @@ pub struct Unknown {
 }
 
 /// A process that was measured; the start time tells it from a later one with the same number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct ProcessId {
     /// Its number.
     pub pid: u32,
@@ -280,7 +280,7 @@ mod tests {
     fn counters(pages: u64, mappers: u64) -> Counters {
         let bytes = pages * PAGE;
         let (uss, shared) = if mappers > 1 { (0, bytes) } else { (bytes, 0) };
-        Counters { mapped: bytes, resident: bytes, pss: bytes / mappers, uss, shared, anonymous: 0, swap: 0 }
+        Counters { mapped: bytes, resident: bytes, pss: bytes / mappers, uss, shared, ..Counters::default() }
     }
 
     fn tally(rows: &[Vec<Page>]) -> Tally {
@@ -325,6 +325,7 @@ mod tests {
                 shared: 0,
                 anonymous: PAGE,
                 swap: PAGE,
+                ksm: None,
             }],
             vec![Counters { mapped: 4 * PAGE, ..Counters::default() }],
         ];
@@ -394,6 +395,7 @@ mod tests {
             shared: PAGE,
             anonymous: 0,
             swap: 0,
+            ksm: None,
         }]];
         for pages in [
             Ok(vec![tally(&rows)]),

@@ -1,37 +1,18 @@
-//! `pye measure`, and the hidden `pye measure-reader` that it starts: one process that maps the payload and waits.
+//! `pye measure FILE`, and the hidden `pye measure-reader` that it starts: one process that maps the payload and waits.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::blob::Store;
-use crate::limits::{MAX_PROCESSES, MAX_PYE_BYTES};
+use crate::limits::MAX_PYE_BYTES;
 use crate::map::Map;
 use crate::measure::reader::{self, Extent};
-use crate::measure::{self, Method, Region, RegionReport, Report, Usage};
+use crate::measure::{self, Region, RegionReport, Report, Usage};
 use crate::pye::payload;
 use crate::pye::read::Pye;
 
-use super::output::{Format, size, table};
-use super::{Host, Status};
-
-/// The name of the hidden subcommand.
-pub(crate) const READER: &str = "measure-reader";
-
-/// Measure what processes that map a package really share
-///
-/// Starts N processes; each maps the payload and reads every page. While all live, their page tables are compared. As root
-/// the same page frame in all of them is the proof; other users get what the kernel lets them see, and are told what not.
-#[derive(clap::Args)]
-pub(crate) struct Options {
-    /// The package, or a single .pye file
-    file: PathBuf,
-    /// How many processes to start
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 4,
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PROCESSES)))]
-    processes: u32,
-    #[command(flatten)]
-    format: Format,
-}
+use crate::cli::output::{Format, size, table};
+use crate::cli::{Host, Status};
 
 /// What a measured process is told.
 #[derive(clap::Args)]
@@ -41,12 +22,13 @@ pub(crate) struct ReaderOptions {
     extents: Vec<Extent>,
 }
 
-pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
-    let regions = regions(&options.file)?;
+/// Measures `processes` processes that map the payload of the file at `path`.
+pub(super) fn run(path: &Path, processes: u32, format: Format, host: &Host) -> anyhow::Result<Status> {
+    let regions = regions(path)?;
     let mut program = host.again();
-    program.push(READER.into());
-    let report = measure::measure(&options.file, &regions, options.processes, &program)?;
-    options.format.print(&report, text)?;
+    program.push(super::READER.into());
+    let report = measure::measure(path, &regions, processes, &program)?;
+    format.print(&report, text)?;
     Ok(Status::Done)
 }
 
@@ -79,11 +61,7 @@ fn regions(path: &Path) -> anyhow::Result<Vec<Region>> {
 fn text(report: &Report) -> String {
     let count = report.processes.len();
     let rows = || report.regions.iter().chain([&report.total]);
-    let method = match report.method {
-        Method::PageFrames => "page frame numbers, exact",
-        Method::PagemapBits => "the bits of /proc/PID/pagemap",
-        Method::Smaps => "the sums of /proc/PID/smaps",
-    };
+    let method = super::method(report.method);
     let mut out = format!("{}, pages of {}; by {method}\n", report.file.display(), size(report.page_size));
     for unknown in &report.unknown {
         out.push_str(&format!("{}: {}\n", unknown.what.replace('_', " "), unknown.why));

@@ -1,0 +1,137 @@
+//! The pages of a section, drawn as a strip of cells: what each holds, in one process and in all together.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
+use super::account::{Layout, Place, Sharers};
+use super::{Process, Snapshot};
+use crate::measure::pagemap::Page;
+
+/// How the pages divide that one cell stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// Of the file, and in another measured process, too (without page frame numbers: in anybody's).
+    pub shared: u64,
+    /// Of the file, and only here.
+    pub private: u64,
+    /// Copied by a write, in memory or swapped out.
+    pub copied: u64,
+    /// Not in the page table.
+    pub absent: u64,
+}
+
+/// The map of a section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageMap {
+    /// The file, as an index into [`Layout::files`].
+    pub file: usize,
+    /// The section, as an index into the file's.
+    pub section: usize,
+    /// Pages of the section.
+    pub pages: u64,
+    /// All processes together: a page is copied if it is so in any of them, else shared, else private.
+    pub together: Vec<Cell>,
+    /// Each process that has mapped the section, in the order of the snapshot: its number, and its cells.
+    pub each: Vec<(u32, Vec<Cell>)>,
+}
+
+/// By page of the file; the absent are not there.
+type States = HashMap<u64, State, FixedState>;
+
+/// What a page is; of several the greatest counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Private,
+    Shared,
+    Copied,
+}
+
+/// Maps of all sections that `wanted` accepts (file and section by index), with at most so many cells as it says. Empty when the pages
+/// are not known.
+#[must_use]
+pub fn page_maps(
+    snapshot: &Snapshot,
+    layout: &Layout,
+    mut wanted: impl FnMut(usize, usize) -> Option<usize>,
+) -> Vec<PageMap> {
+    if snapshot.pages.is_err() {
+        return Vec::new();
+    }
+    let sharers = Sharers::of(snapshot);
+    let mut maps = Vec::new();
+    for (number, file) in layout.files.iter().enumerate() {
+        // `states[process]`: by page of the file.
+        let states: Vec<_> = snapshot
+            .processes
+            .iter()
+            .zip(&layout.places)
+            .filter(|(_, places)| places.contains(&Place::File(number)))
+            .map(|(process, places)| {
+                (process.identity.id.pid, states(process, places, number, &sharers, snapshot.page_size))
+            })
+            .collect();
+        for section in 0..file.sections.len() {
+            let Some(cells) = wanted(number, section) else { continue };
+            let range = file.pages(section, snapshot.page_size);
+            let pages = range.end - range.start;
+            let count = (cells as u64).min(pages);
+            if count == 0 {
+                continue;
+            }
+            let strip = |states: &States| {
+                let mut strip = vec![Cell::default(); count as usize];
+                for (index, cell) in strip.iter_mut().enumerate() {
+                    // Cell i stands for the pages p with p * count / pages = i.
+                    let (i, n) = (index as u64, u128::from(pages));
+                    let first = |i: u64| (u128::from(i) * n).div_ceil(u128::from(count)) as u64;
+                    cell.absent = first(i + 1) - first(i);
+                }
+                for (page, state) in states.iter().filter(|(page, _)| range.contains(*page)) {
+                    let at = u128::from(page - range.start) * u128::from(count) / u128::from(pages);
+                    let cell = &mut strip[at as usize];
+                    cell.absent -= 1;
+                    *match state {
+                        State::Private => &mut cell.private,
+                        State::Shared => &mut cell.shared,
+                        State::Copied => &mut cell.copied,
+                    } += 1;
+                }
+                strip
+            };
+            let mut all: States = States::default();
+            for (page, state) in states.iter().flat_map(|(_, states)| states) {
+                let known = all.entry(*page).or_insert(*state);
+                *known = (*known).max(*state);
+            }
+            maps.push(PageMap {
+                file: number,
+                section,
+                pages,
+                together: strip(&all),
+                each: states.iter().map(|(pid, states)| (*pid, strip(states))).collect(),
+            });
+        }
+    }
+    maps
+}
+
+fn states(process: &Process, places: &[Place], file: usize, sharers: &Sharers, page_size: u64) -> States {
+    let mut states: States = States::default();
+    for ((mapping, pages), place) in process.mappings.iter().zip(&process.pages).zip(places) {
+        if *place != Place::File(file) {
+            continue;
+        }
+        for (index, page) in pages {
+            let state = match page {
+                Page::Absent => continue,
+                Page::Swapped | Page::Present { file: false, .. } => State::Copied,
+                page if sharers.count(mapping, *index, page, page_size) > 1 => State::Shared,
+                _ => State::Private,
+            };
+            let known = states.entry(mapping.offset / page_size + index).or_insert(state);
+            *known = (*known).max(state);
+        }
+    }
+    states
+}
