@@ -5,10 +5,12 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 # More arguments for the benchmarks, e.g. BENCH_ARGS=--markdown.
 BENCH_ARGS ?=
+# More arguments for the worker benchmark; BENCH_ARGS are for all.
+WORKERS_ARGS ?=
 BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test stage wheel demo bench bench-smoke bless fuzz doc lint deny ci clean
+.PHONY: help tools test stage wheel demo bench bench-workers bench-smoke bless fuzz doc lint deny ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +46,10 @@ bench: tools ## Run all benchmarks (BENCH_ARGS= for arguments of all, e.g. --mar
 	$(BENCH) merging $(BENCH_ARGS)
 	$(BENCH) min-blob $(BENCH_ARGS)
 
+bench-workers: tools ## Measure Django and science workers in memory, time and requests (WORKERS_ARGS= for arguments; an hour or two)
+	$(CARGO) build --release --locked --quiet
+	benches/workers/run $(BENCH_ARGS) $(WORKERS_ARGS)
+
 bench-smoke: tools ## Run all benchmarks once on a small corpus, to see that they work
 	benches/corpus --small
 	$(CARGO) test --release --locked --manifest-path benches/codec/Cargo.toml
@@ -51,6 +57,8 @@ bench-smoke: tools ## Run all benchmarks once on a small corpus, to see that the
 	$(BENCH) files --smoke
 	$(BENCH) merging --smoke
 	$(BENCH) min-blob --smoke
+	$(CARGO) build --release --locked --quiet
+	benches/workers/run --smoke
 
 bless: tools ## Write the golden files anew from what the tests find; look at the diff
 	PYE_BLESS=1 $(CARGO) test --locked

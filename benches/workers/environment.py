@@ -1,0 +1,144 @@
+"""The virtual environment that is measured, and the copy of the workloads that runs in it."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+# The versions that published figures name; they need Python 3.12. Older ones take the newest that fits.
+REQUIREMENTS = {
+    "django": ["Django==6.1.3", "djangorestframework==3.18.3", "celery==5.7.0", "SQLAlchemy==2.1.9", "requests==2.34.2",
+               "gunicorn==27.0.1"],
+    "science": ["pandas==3.1.1", "scipy==1.18.1", "scikit-learn==1.9.1", "matplotlib==3.11.2", "numpy==2.5.5"],
+}
+PINNED_FROM = (3, 12)
+
+# Run by the interpreter to be measured.
+DESCRIBE = """
+import json, os, platform, sys, sysconfig
+paths = sysconfig.get_paths()
+print(json.dumps({
+    "version": list(sys.version_info[:3]), "debug": hasattr(sys, "gettotalrefcount"), "virtual": sys.prefix != sys.base_prefix,
+    "implementation": platform.python_implementation(), "compiler": platform.python_compiler(),
+    "shared": bool(sysconfig.get_config_var("Py_ENABLE_SHARED")),
+    "stdlib": paths["stdlib"], "site": paths["purelib"], "cache_tag": sys.implementation.cache_tag,
+    "executable": os.path.realpath(sys.executable),
+}))
+"""
+
+
+class CannotMeasure(Exception):
+    """What is missing, and what to do about it."""
+
+
+class Environment:
+    """The interpreter under measurement and where its files lie.
+
+    python   the interpreter in the virtual environment
+    about    what DESCRIBE says of it
+    work     directory for what is made for this environment
+    scratch  directory in memory, where there is one, for databases and tables: no disk in the figures
+    """
+
+    def __init__(self, python, work, scratch):
+        self.python = python
+        self.about = describe(python)
+        self.work = work
+        self.scratch = scratch
+        self.workloads = work / "workloads"
+        self._copy_workloads()
+        self.versions = self._versions()
+
+    def base(self):
+        """The environment variables that all contenders have. Nothing of the caller's PYTHON* comes in: strings are hashed
+        with a random seed, as by default."""
+        variables = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
+        variables.update(
+            LANG="C.UTF-8",
+            # The .pyc files are complete when measuring begins, and stay as they are.
+            PYTHONDONTWRITEBYTECODE="1",
+            MPLBACKEND="Agg",
+            MPLCONFIGDIR=str(self.work / "matplotlib"),
+            # One thread a worker, as one sets it where there are as many workers as processors.
+            OMP_NUM_THREADS="1",
+            OPENBLAS_NUM_THREADS="1",
+        )
+        return variables
+
+    def lacks(self, workload):
+        """The distributions that the workload needs and the environment has not."""
+        names = [requirement.partition("==")[0] for requirement in REQUIREMENTS[workload]]
+        return [name for name in names if name.lower() not in self.versions]
+
+    def _copy_workloads(self):
+        """So that no .pyc appears in the checkout. Files that are the same keep their time, and so their .pyc."""
+        source = HERE / "workloads"
+        for path in sorted(source.rglob("*")):
+            target = self.workloads / path.relative_to(source)
+            if path.is_dir() or "__pycache__" in path.parts:
+                continue
+            if not target.exists() or target.read_bytes() != path.read_bytes():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+
+    def _versions(self):
+        script = "import importlib.metadata as m, json; print(json.dumps({d.metadata['Name'].lower(): d.version for d in m.distributions()}))"
+        return json.loads(output(self.python, "-c", script))
+
+
+def describe(python):
+    """What the interpreter says of itself."""
+    try:
+        return json.loads(output(python, "-c", DESCRIBE))
+    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        raise CannotMeasure("%s does not run: %s" % (python, error)) from None
+
+
+def output(*command, **options):
+    """What a command prints; CalledProcessError unless it succeeds."""
+    return subprocess.run([str(c) for c in command], check=True, stdout=subprocess.PIPE, universal_newlines=True, **options).stdout
+
+
+def given(directory):
+    """The interpreter of a virtual environment that the caller names."""
+    python = pathlib.Path(directory).absolute() / "bin" / "python"
+    if not python.exists():
+        raise CannotMeasure("--venv %s: no bin/python in it" % directory)
+    return python
+
+
+def made(python, out, workloads):
+    """The interpreter of a virtual environment under `out` with what the workloads need; made, or completed, when it is not
+    there. Needs the network the first time."""
+    about = describe(python)
+    version = ".".join(str(number) for number in about["version"])
+    directory = out / ("venv-%s" % version)
+    record = directory / "requirements.json"
+    wanted = [r for name in workloads for r in REQUIREMENTS[name]]
+    if tuple(about["version"]) < PINNED_FROM:
+        wanted = [requirement.partition("==")[0] for requirement in wanted]
+    have = json.loads(record.read_text()) if record.exists() else {"of": about["executable"], "requirements": []}
+    if have["of"] != about["executable"]:
+        shutil.rmtree(directory)
+        have = {"of": about["executable"], "requirements": []}
+    missing = [requirement for requirement in wanted if requirement not in have["requirements"]]
+    if missing:
+        print("making %s: %s" % (directory, " ".join(missing)), flush=True)
+        if not record.exists():
+            _run([python, "-m", "venv", "--clear", directory],
+                 "%s cannot make a virtual environment (on Debian: apt install python%d.%d-venv); --venv DIR names one"
+                 % (python, *about["version"][:2]))
+        _run([directory / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check",
+              *missing],
+             "pip cannot install the packages: they need the network the first time, and Python 3.9 or newer; --venv DIR names "
+             "an environment that has them")
+        record.write_text(json.dumps({"of": about["executable"], "requirements": have["requirements"] + missing}))
+    return directory / "bin" / "python"
+
+
+def _run(command, hint):
+    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    if done.returncode != 0:
+        raise CannotMeasure("%s\n%s" % (done.stdout.strip(), hint))

@@ -1,0 +1,69 @@
+"""Requests per second and processor time of the django workload, contenders in turn."""
+import concurrent.futures
+import contextlib
+import time
+
+import ksm
+import processes
+import timing
+import visits
+
+
+class Server:
+    """One contender's gunicorn, warm, with a clerk for each worker."""
+
+    def __init__(self, contender, port, processes_, clerks, pool):
+        self.contender = contender
+        self._processes = processes_
+        self._clerks = clerks
+        self._pool = pool
+        self._port = port
+
+    def pass_(self, turn):
+        """All clerks at work at once, `turn` deciding the order. Returns requests per second, processor seconds of all server
+        processes for each request, and a digest of each clerk's answers of this pass."""
+        for clerk in self._clerks:
+            clerk.answers.clear()
+        cpu, began = processes.cpu_seconds(self._processes), time.monotonic()
+        requests = sum(self._pool.map(lambda clerk: clerk.work(turn), self._clerks))
+        seconds = time.monotonic() - began
+        cpu = processes.cpu_seconds(self._processes) - cpu
+        return {"per_second": requests / seconds, "cpu": cpu / requests, "requests": requests,
+                "answers": [list(clerk.answers) for clerk in self._clerks]}
+
+
+@contextlib.contextmanager
+def server(environment, workload, contender, activation, workers):
+    """The contender's gunicorn in the mode it is for: fork, gunicorn's default, where that is among its modes."""
+    mode = contender.modes[0]
+    with contextlib.ExitStack() as stack:
+        port, ready, started = stack.enter_context(workload.server(
+            environment, activation, mode, workers, contender.freeze, ksm.opt_in if contender.ksm else None))
+        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(workers))
+        clerks = [visits.Clerk(number, port) for number in range(workers)]
+        for clerk in clerks:
+            clerk.log_in()
+        pids = [one["pid"] for one in ready] + [one.pid for one in started]
+        warm = Server(contender, port, pids, clerks, pool)
+        # Every worker meets every kind of request before the clock runs.
+        for turn in range(2):
+            warm.pass_(turn)
+        yield warm
+
+
+def rates(environment, workload, contenders, activations, workers, runs, note):
+    """For each contender by name the passes of `runs` rounds. All servers stay up meanwhile, and one at a time has requests."""
+    found = {contender.name: [] for contender in contenders}
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for contender in contenders:
+            servers.append(stack.enter_context(server(environment, workload, contender, activations[contender.name], workers)))
+        for run, one in timing.in_turn(servers, runs):
+            with ksm.running() if one.contender.ksm else contextlib.nullcontext():
+                began = ksm.cpu_seconds() if one.contender.ksm else 0.0
+                measured = one.pass_(2 + run)
+                if one.contender.ksm:
+                    measured["ksm_cpu"] = (ksm.cpu_seconds() - began) / measured["requests"]
+            found[one.contender.name].append(measured)
+            note(run, one.contender)
+    return found
