@@ -309,14 +309,18 @@ impl Packages {
 
 /// The text of a blob, if a mapped `str` for it is possible and worth it.
 fn mapped(pye: &'static Pye<'static>, blob: &Blob, stored: &[u8]) -> Option<MappedText> {
-    // CPython interns constants that look like names; a `str` of ours would not be the one that others get.
-    let name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
-    if blob.kind == Kind::Bytes || blob.len < SHORTEST || blob.kind == Kind::Ascii && stored.iter().all(name) {
+    if blob.kind == Kind::Bytes || blob.len < SHORTEST || blob.kind == Kind::Ascii && stored.iter().all(in_name) {
         return None;
     }
     let store = blob.kind.store();
     let start = usize::try_from(blob.offset).ok()?.checked_mul(store.width())?;
     MappedText::new(pye.part(payload(store)), start, usize::try_from(blob.len).ok()?, blob.kind)
+}
+
+/// Whether a byte can be of a name: of constants that CPython interns, for which ours would not be the `str` that others get; or of a
+/// qualified name, such as `f.<locals>.g`, which stands in a slot of the code object itself.
+fn in_name(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'<' | b'>')
 }
 
 /// Runs the command line. `executable` and `package` are the interpreter and the directory of this package: how to start the program again.
