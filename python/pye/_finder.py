@@ -1,0 +1,123 @@
+"""The finder and the loaders: what the import system sees of pye.
+
+The finder stands right before ``PathFinder`` on ``sys.meta_path`` and goes through the same directories in the same order. A
+directory that a store covers, and that has not changed since it was linked, is answered from the store's index; every other one is
+answered by the path entry finder that ``PathFinder`` would ask. Loaders are those of importlib but for one method, ``get_code``, which
+takes the code from the store; whenever that cannot be done they do what their base class does.
+"""
+
+import atexit
+import sys
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder, SourceFileLoader
+
+from pye._native import Packages
+
+_path_entry_finder = PathFinder._path_importer_cache
+
+
+class Loader(SourceFileLoader):
+    """Loads a module that has a source file, as ``SourceFileLoader`` does, with its code from a store."""
+
+    def __init__(self, fullname, path, packages, store, number):
+        # As SourceFileLoader's, without the call.
+        self.name = fullname
+        self.path = path
+        self._packages = packages
+        self._store = store
+        self._number = number
+        # The finder has just held the module against its source.
+        self._fresh = True
+
+    def get_code(self, fullname):
+        fresh, self._fresh = self._fresh, False
+        if fullname == self.name:
+            code = self._packages.load(self._store, self._number, self.path, fresh)
+            if code is not None:
+                return code
+        return super().get_code(fullname)
+
+
+class Finder:
+    """Finds modules in stores; one object for the process."""
+
+    def __init__(self, packages):
+        self._packages = packages
+        self._find = packages.find
+
+    def find_spec(self, fullname, path=None, target=None):
+        """As ``PathFinder.find_spec``. None where that one should decide."""
+        if path is None:
+            path = sys.path
+        find = self._find
+        name = fullname.rpartition(".")[2]
+        for entry in path:
+            if type(entry) is not str:
+                return None
+            try:
+                found = find(entry, name)
+            except UnicodeError:
+                # A directory or a name that is not UTF-8.
+                return None
+            if type(found) is tuple:
+                return self._spec(fullname, found)
+            if found is not None:
+                loader = ExtensionFileLoader(fullname, found)
+                spec = ModuleSpec(fullname, loader, origin=found)
+                spec.has_location = True
+                return spec
+            finder = _path_entry_finder(entry)
+            if finder is None:
+                continue
+            find_spec = getattr(finder, "find_spec", None)
+            if find_spec is None:
+                return None
+            spec = find_spec(fullname)
+            if spec is None:
+                continue
+            if spec.loader is None:
+                # A portion of a namespace package: whether there are more is for PathFinder to say.
+                return None
+            if type(spec.loader) is SourceFileLoader:
+                self._supply(spec)
+            return spec
+        return None
+
+    def _spec(self, fullname, found):
+        store, number, package, origin, cached = found
+        loader = Loader(fullname, origin, self._packages, store, number)
+        spec = ModuleSpec(fullname, loader, origin=origin)
+        spec.has_location = True
+        if package:
+            spec.submodule_search_locations = [origin.rpartition("/")[0]]
+        if sys.pycache_prefix is None:
+            spec.cached = cached
+        return spec
+
+    def _supply(self, spec):
+        """Gives the spec that a stock finder made a loader that takes its code from a store, where one has it."""
+        origin = spec.origin
+        try:
+            found = self._packages.supply(origin)
+        except UnicodeError:
+            return
+        if found is not None:
+            spec.loader = Loader(spec.name, origin, self._packages, found[0], found[1])
+
+    def invalidate_caches(self):
+        """Looks at directories again when they are next used."""
+        self._packages.invalidate()
+
+
+def install(packages, origin):
+    """Opens ``packages``, pairs of a root (or None) and a store's path, and returns the finder and what could not be opened, as pairs of a
+    path and a reason.
+    """
+    native = Packages()
+    refused = []
+    for root, path in packages:
+        try:
+            native.open(root, path, sys.path)
+        except OSError as error:
+            refused.append((path, str(error)))
+    atexit.register(native.before_finalization)
+    return Finder(native), refused

@@ -1,0 +1,32 @@
+from collections.abc import Sequence
+from types import CodeType
+from typing import Any
+
+__version__: str
+
+class Packages:
+    """The stores of this process."""
+
+    def __init__(self) -> None:
+        """Raises RuntimeError where the interpreter's objects are not laid out as expected."""
+    def open(self, root: str | None, path: str, candidates: Sequence[str]) -> str:
+        """Opens the package file, or the directory of single files, at path, to stand for the directory root, and returns root. Without
+        root, that one of candidates is taken below which sources of the package stand. Raises OSError with the reason."""
+    def find(self, directory: str, name: str) -> tuple[int, int, bool, str, str | None] | str | None:
+        """What directory holds under name: a module (store, number, whether it is a package, source, .pyc), an extension module's
+        file, or None when the stock finder has to be asked."""
+    def supply(self, origin: str) -> tuple[int, int, bool, str, str | None] | None:
+        """The module made of the source origin, as find returns it."""
+    def load(self, store: int, number: int, origin: str, fresh: bool) -> CodeType | None:
+        """A module's code, or None when the stock loader has to load it; fresh: its source has just been looked at."""
+    def invalidate(self) -> None:
+        """Forgets which directories have been looked at."""
+    def give_back(self) -> None:
+        """Gives the pages of all stores back to the kernel."""
+    def before_finalization(self) -> None:
+        """To be called before the interpreter ends."""
+    def status(self) -> dict[str, Any]:
+        """What was loaded, and what was not and why."""
+
+def main(argv: Sequence[str], executable: str, package: str) -> int:
+    """Runs the command line; returns the exit status."""

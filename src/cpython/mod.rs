@@ -1,0 +1,13 @@
+//! What must be known of CPython's objects beyond its stable ABI: two layouts, both read off the running interpreter and
+//! held against what it does before anything is built on them.
+//!
+//! - [`text`]: a `str` whose characters stay in a mapped file;
+//! - [`constants`]: the slots of constant tuples, which are exchanged after unmarshalling.
+//!
+//! These are the modules, with [`mod@unmarshal`], that may use `unsafe` for the extension module. All of it runs with the GIL held, in
+//! the one interpreter that [`crate::python`] accepts.
+
+pub mod constants;
+pub mod life;
+pub mod text;
+pub mod unmarshal;

@@ -1,0 +1,340 @@
+//! The extension module `pye._native`: converts between Python's objects and [`crate::runtime`]. What it offers is described for
+//! Python in `python/pye/_native.pyi`.
+//!
+//! It works in the first main interpreter of a process and in no other: sub-interpreters, and interpreters that are started after one has
+//! ended, cannot import it, and so import everything as usual.
+//!
+//! No lock is held while Python code may run: unmarshalling can start a garbage collection, which can import.
+
+use std::ffi::OsString;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use pyo3::exceptions::{PyImportError, PyOSError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::blob::Kind;
+use crate::cpython::constants::{self, Exchange, Nonce};
+use crate::cpython::text::{self, MappedText, Texts};
+use crate::cpython::{life, unmarshal};
+use crate::holes::Blob;
+use crate::pye::payload;
+use crate::pye::read::Pye;
+use crate::runtime::staged::stage;
+use crate::runtime::store::{Answer, CheckHashes, Found, Store, Target};
+use crate::runtime::trust::Identity;
+use crate::runtime::Reason;
+
+/// A buffer larger than this is not kept from one module to the next.
+const KEPT_BUFFER: usize = 128 << 10;
+
+/// Shortest text that is mapped: below, the object's header takes more than the text saves.
+const SHORTEST: u64 = 24;
+
+/// The stores of this process.
+#[pyclass(frozen, module = "pye._native")]
+struct Packages {
+    inner: Mutex<Inner>,
+    target: Target,
+    identity: Identity,
+    nonce: Nonce,
+    tuple: constants::Layout,
+    loads: Py<PyAny>,
+    fix_filename: Py<PyAny>,
+}
+
+struct Inner {
+    stores: Vec<Store>,
+    texts: Texts,
+    buffer: Vec<u8>,
+    /// Modules that were loaded with placeholders, texts put in their places, modules that had to be loaded whole.
+    counts: [u64; 3],
+}
+
+type FoundTuple = (usize, usize, bool, String, Option<String>);
+
+impl Packages {
+    fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
+        // A panic with the lock held would have left consistent counters at worst.
+        f(&mut self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+}
+
+fn found_tuple(store: usize, found: Found) -> FoundTuple {
+    (store, found.number, found.package, found.origin, found.cached)
+}
+
+#[pymethods]
+impl Packages {
+    #[new]
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        let imp = py.import("_imp")?;
+        let sys = py.import("sys")?;
+        let external = py.import("_frozen_importlib_external")?;
+        let version = py.version_info();
+        let check: String = imp.getattr("check_hash_based_pycs")?.extract()?;
+        let magic: Vec<u8> = external.getattr("MAGIC_NUMBER")?.extract()?;
+        let level: u8 = sys.getattr("flags")?.getattr("optimize")?.extract()?;
+        let target = Target {
+            python: (version.major, version.minor),
+            magic: magic.try_into().map_err(|_| PyImportError::new_err("the magic number is not of four bytes"))?,
+            optimization: level.min(2),
+            tag: sys.getattr("implementation")?.getattr("cache_tag")?.extract()?,
+            suffixes: imp.getattr("extension_suffixes")?.call0()?.extract()?,
+            check: match check.as_str() {
+                "always" => CheckHashes::Always,
+                "never" => CheckHashes::Never,
+                _ => CheckHashes::Default,
+            },
+        };
+        let identity = Identity::of_process().map_err(|e| PyOSError::new_err(e.to_string()))?;
+        let texts = Texts::new(text::Layout::probe(py)?);
+        Ok(Packages {
+            inner: Mutex::new(Inner { stores: Vec::new(), texts, buffer: Vec::new(), counts: [0; 3] }),
+            target,
+            identity,
+            nonce: Nonce::new(RandomState::new().build_hasher().finish()),
+            tuple: constants::Layout::probe(py)?,
+            loads: py.import("marshal")?.getattr("loads")?.unbind(),
+            fix_filename: imp.getattr("_fix_co_filename")?.unbind(),
+        })
+    }
+
+    fn open(&self, root: Option<&str>, path: &str, candidates: Vec<String>) -> PyResult<String> {
+        let refuse = |e: crate::error::Error| PyOSError::new_err(e.to_string());
+        let mut store = Store::open(root.unwrap_or_default(), Path::new(path), self.identity).map_err(refuse)?;
+        if root.is_none() {
+            store.find_root(&candidates).map_err(refuse)?;
+        }
+        let root = store.root.clone();
+        // The innermost root first: site-packages lies inside the standard library's directory.
+        self.with(|inner| {
+            let at = inner.stores.partition_point(|other| other.root.len() >= root.len());
+            inner.stores.insert(at, store);
+        });
+        Ok(root)
+    }
+
+    fn find<'py>(&self, py: Python<'py>, directory: &str, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let answer = self.with(|inner| {
+            let stores = inner.stores.iter_mut().enumerate();
+            stores.map(|(i, store)| (i, store.covers(directory).map(str::len), store)).find_map(|(i, relative, store)| {
+                let relative = &directory[directory.len() - relative?..];
+                Some((i, store.find(relative, name, &self.target)))
+            })
+        });
+        Ok(match answer {
+            Some((store, Answer::Found(found))) => Some(found_tuple(store, found).into_pyobject(py)?.into_any()),
+            Some((_, Answer::Extension(file))) => Some(PyString::new(py, &file).into_any()),
+            Some((_, Answer::Ask)) | None => None,
+        })
+    }
+
+    fn supply(&self, origin: &str) -> Option<FoundTuple> {
+        self.with(|inner| {
+            inner.stores.iter_mut().enumerate().find_map(|(i, store)| {
+                store.covers(origin)?;
+                Some(store.supply(origin, &self.target, self.identity).ok().flatten().map(|found| found_tuple(i, found)))
+            })?
+        })
+    }
+
+    fn load<'py>(
+        &self,
+        py: Python<'py>,
+        store: usize,
+        number: usize,
+        origin: &Bound<'py, PyString>,
+        fresh: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if !fresh {
+            let origin = origin.to_cow()?;
+            let checked = self.with(|inner| inner.stores[store].check(number, &origin, &self.target));
+            if checked.is_err() {
+                return Ok(None);
+            }
+        }
+        let loaded = match self.load_mapped(py, store, number, origin)? {
+            Ok(Some(code)) => Ok(code),
+            // Some text stands where no other object may be put.
+            Ok(None) => self.load_whole(py, store, number, origin)?,
+            Err(reason) => Err(reason),
+        };
+        Ok(match loaded {
+            Ok(code) => {
+                self.with(|inner| inner.stores[store].loaded += 1);
+                Some(code)
+            }
+            Err(reason) => {
+                self.with(|inner| inner.stores[store].note(reason));
+                None
+            }
+        })
+    }
+
+    fn invalidate(&self) {
+        self.with(|inner| inner.stores.iter_mut().for_each(Store::invalidate));
+    }
+
+    fn give_back(&self) {
+        self.with(|inner| inner.stores.iter_mut().for_each(Store::give_back));
+    }
+
+    fn before_finalization(&self, py: Python<'_>) {
+        self.with(|inner| inner.texts.before_finalization(py));
+    }
+
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let status = PyDict::new(py);
+        let stores = self.with(|inner| {
+            inner.stores.iter().map(|store| {
+                let row = PyDict::new(py);
+                row.set_item("root", &store.root)?;
+                row.set_item("path", &store.path)?;
+                row.set_item("modules", store.modules())?;
+                row.set_item("mapped_bytes", store.mapped_bytes())?;
+                row.set_item("loaded", store.loaded)?;
+                row.set_item("directories_changed", store.changed())?;
+                let fallbacks = PyDict::new(py);
+                for reason in Reason::ALL {
+                    let count = store.fallbacks[reason as usize];
+                    if count != 0 {
+                        fallbacks.set_item(reason.text(), count)?;
+                    }
+                }
+                row.set_item("fallbacks", fallbacks)?;
+                Ok(row)
+            }).collect::<PyResult<Vec<_>>>()
+        })?;
+        let ((headers, header_bytes), counts) = self.with(|inner| (inner.texts.usage(), inner.counts));
+        status.set_item("stores", stores)?;
+        status.set_item("mapped_texts", headers)?;
+        status.set_item("mapped_text_header_bytes", header_bytes)?;
+        status.set_item("modules_with_mapped_text", counts[0])?;
+        status.set_item("texts_placed", counts[1])?;
+        status.set_item("modules_loaded_whole", counts[2])?;
+        Ok(status)
+    }
+}
+
+impl Packages {
+    /// A module's code with its long text mapped; nothing when that cannot be done.
+    fn load_mapped<'py>(
+        &self,
+        py: Python<'py>,
+        store: usize,
+        number: usize,
+        origin: &Bound<'py, PyString>,
+    ) -> PyResult<Result<Option<Bound<'py, PyAny>>, Reason>> {
+        let staged = self.with(|inner| {
+            let (pye, module) = inner.stores[store].module(number)?;
+            let mut texts = Vec::new();
+            let mut buffer = std::mem::take(&mut inner.buffer);
+            let accept = |blob: &Blob, stored: &[u8]| {
+                let text = mapped(pye, blob, stored).and_then(|text| inner.texts.get(text, py));
+                let accepted = text.is_some();
+                texts.extend(text);
+                accepted
+            };
+            stage(pye, &module, accept, |n| self.nonce.placeholder(n), &mut buffer).map_err(|_| Reason::Damaged)?;
+            inner.stores[store].touched(u64::from(module.record.control_len));
+            Ok((buffer, texts))
+        });
+        let (mut buffer, texts) = match staged {
+            Ok(staged) => staged,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let most = buffer.len();
+        let code = unmarshal::loads(self.loads.bind(py), &mut buffer);
+        self.keep(buffer);
+        let Ok(code) = code else { return Ok(Err(Reason::Unmarshal)) };
+        let count = texts.len() as u64;
+        if count == 0 {
+            self.fix_filename.bind(py).call1((&code, origin))?;
+            return Ok(Ok(Some(code)));
+        }
+        let mut exchange = Exchange::new(py, self.tuple, self.nonce, texts);
+        let name = code.getattr("co_filename")?;
+        // In the stock import system a source's code bears the name it was found under, whatever stood in the `.pyc`.
+        self.fix_filename.bind(py).call1((&code, origin))?;
+        if let Some(number) = exchange.number(&name) {
+            exchange.met(number, name);
+        }
+        let all = exchange.run(&code, most)? && exchange.leftover().is_empty();
+        if !all {
+            return Ok(Ok(None));
+        }
+        self.with(|inner| {
+            inner.counts[0] += 1;
+            inner.counts[1] += count;
+        });
+        Ok(Ok(Some(code)))
+    }
+
+    /// A module's code, as from its `.pyc`.
+    fn load_whole<'py>(
+        &self,
+        py: Python<'py>,
+        store: usize,
+        number: usize,
+        origin: &Bound<'py, PyString>,
+    ) -> PyResult<Result<Bound<'py, PyAny>, Reason>> {
+        let staged = self.with(|inner| {
+            inner.counts[2] += 1;
+            let (pye, module) = inner.stores[store].module(number)?;
+            let mut buffer = std::mem::take(&mut inner.buffer);
+            stage(pye, &module, |_, _| false, |n| self.nonce.placeholder(n), &mut buffer).map_err(|_| Reason::Damaged)?;
+            Ok(buffer)
+        });
+        let mut buffer = match staged {
+            Ok(buffer) => buffer,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let code = unmarshal::loads(self.loads.bind(py), &mut buffer);
+        self.keep(buffer);
+        let Ok(code) = code else { return Ok(Err(Reason::Unmarshal)) };
+        self.fix_filename.bind(py).call1((&code, origin))?;
+        Ok(Ok(code))
+    }
+
+    /// Keeps a buffer for the next module, unless it is a large one.
+    fn keep(&self, buffer: Vec<u8>) {
+        if buffer.capacity() <= KEPT_BUFFER {
+            self.with(|inner| inner.buffer = buffer);
+        }
+    }
+}
+
+/// The text of a blob, if a mapped `str` for it is possible and worth it.
+fn mapped(pye: &'static Pye<'static>, blob: &Blob, stored: &[u8]) -> Option<MappedText> {
+    if blob.kind == Kind::Bytes || blob.len < SHORTEST || blob.kind == Kind::Ascii && stored.iter().all(in_name) {
+        return None;
+    }
+    let store = blob.kind.store();
+    let start = usize::try_from(blob.offset).ok()?.checked_mul(store.width())?;
+    MappedText::new(pye.part(payload(store)), start, usize::try_from(blob.len).ok()?, blob.kind)
+}
+
+/// Whether a byte can be of a name: of constants that CPython interns, for which ours would not be the `str` that others get; or of a
+/// qualified name, such as `f.<locals>.g`, which stands in a slot of the code object itself.
+fn in_name(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'<' | b'>')
+}
+
+/// Runs the command line. `executable` and `package` are the interpreter and the directory of this package: how to start the program again.
+#[pyfunction]
+fn main(py: Python<'_>, argv: Vec<OsString>, executable: PathBuf, package: PathBuf) -> u8 {
+    let host = crate::cli::Host::Interpreter { executable, package };
+    py.detach(|| crate::cli::main(argv, &host))
+}
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    life::enter().map_err(PyImportError::new_err)?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<Packages>()?;
+    module.add_function(wrap_pyfunction!(main, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,507 @@
+//! A store: what stands for one directory on `sys.path` (its root) and all below it. Either a package file, or single `.pye` files: one,
+//! or a directory of them, laid out as `pye convert --output` leaves it.
+//!
+//! A package file knows its directories as they were when it was linked, so it answers by itself where nothing has changed since.
+//! Single files know nothing of their neighbours: there the stock finder finds, and the store only supplies code.
+
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::Reason;
+use super::trust::{self, Identity};
+use crate::error::{Error, Result};
+use crate::limits::MAX_PYE_BYTES;
+use crate::map::Map;
+use crate::marshal::pyc::{Header, Validation};
+use crate::marshal::version::Version;
+use crate::pye::ModuleKind;
+use crate::pye::read::{Module, Pye};
+use crate::verify;
+
+/// What the running interpreter can use.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Major and minor version.
+    pub python: (u8, u8),
+    /// First four bytes of the `.pyc` files it reads (`importlib.util.MAGIC_NUMBER`).
+    pub magic: [u8; 4],
+    /// Level of `-O`: 0, 1 or 2.
+    pub optimization: u8,
+    /// `sys.implementation.cache_tag`.
+    pub tag: String,
+    /// `importlib.machinery.EXTENSION_SUFFIXES`.
+    pub suffixes: Vec<String>,
+    /// `--check-hash-based-pycs`.
+    pub check: CheckHashes,
+}
+
+/// Which hash-based `.pyc` are held against their source (`_imp.check_hash_based_pycs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckHashes {
+    /// Those that say so.
+    Default,
+    /// All.
+    Always,
+    /// None.
+    Never,
+}
+
+/// A mapped `.pye` file. It stays mapped until the process ends: strings point into it.
+#[derive(Clone, Copy, Debug)]
+struct Mapped {
+    map: &'static Map,
+    pye: &'static Pye<'static>,
+}
+
+impl Mapped {
+    fn open(path: &Path, identity: Identity) -> Result<Mapped> {
+        // Asked before opening: that would wait for a writer where `path` is a pipe.
+        let meta = fs::metadata(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
+        if !meta.is_file() {
+            return Err(Error::malformed("a regular file", "something else").in_file(path));
+        }
+        let file = File::open(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
+        trust::check(&file, path, identity)?;
+        let len = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?.len();
+        if len > MAX_PYE_BYTES {
+            return Err(Error::limit("bytes", MAX_PYE_BYTES, len).in_file(path));
+        }
+        let map = Map::range(&file, 0, len).map_err(|e| e.in_file(path))?;
+        // Leaked once the file is known to be one of ours; before, it is unmapped again.
+        Pye::open(&map).map_err(|e| e.in_file(path))?;
+        let map: &'static Map = Box::leak(Box::new(map));
+        let pye = Pye::open(map).map_err(|e| e.in_file(path))?;
+        Ok(Mapped { map, pye: Box::leak(Box::new(pye)) })
+    }
+}
+
+/// What a store holds.
+#[derive(Debug)]
+enum Holding {
+    Package(Mapped),
+    /// One file of one module, which stands in the root.
+    Single(Mapped),
+    /// Files opened so far, from below a directory.
+    Singles { directory: PathBuf, opened: Vec<Mapped>, numbers: HashMap<PathBuf, Option<usize>> },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Store {
+    /// The directory it stands for, as it stands on `sys.path`.
+    pub root: String,
+    /// The package file, or the directory.
+    pub path: PathBuf,
+    holding: Holding,
+    /// Directories looked at so far, relative to the root.
+    directories: HashMap<String, State>,
+    /// Bytes of control streams read since pages were last given back.
+    touched: u64,
+    /// Modules handed out.
+    pub loaded: u64,
+    /// Modules left to the stock import system, by [`Reason`].
+    pub fallbacks: [u64; Reason::ALL.len()],
+}
+
+/// A directory below the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// As it was when it was linked.
+    Unchanged,
+    /// Changed since.
+    Changed,
+    /// Not in the package, or nothing is known of it.
+    Unknown,
+}
+
+/// What a directory holds under a name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A module of the store, whose source is as it was.
+    Found(Found),
+    /// An extension module: its file.
+    Extension(String),
+    /// The stock finder must be asked; the store may have the code of what it finds.
+    Ask,
+}
+
+/// A module of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its number in the store.
+    pub number: usize,
+    /// Whether it is a package.
+    pub package: bool,
+    /// The source, absolute as the root is.
+    pub origin: String,
+    /// The `.pyc`, where the store knows it.
+    pub cached: Option<String>,
+}
+
+/// Bytes of control streams and holes after which the pages of the file are given back.
+const GIVE_BACK: u64 = 1 << 20;
+
+impl Store {
+    /// Opens `path`, a package file or a directory of single files, to stand for the directory `root`.
+    ///
+    /// # Errors
+    /// It cannot be opened or mapped, is not trusted, or is not a `.pye` file.
+    pub fn open(root: &str, path: &Path, identity: Identity) -> Result<Store> {
+        let holding = if path.is_dir() {
+            Holding::Singles { directory: path.to_path_buf(), opened: Vec::new(), numbers: HashMap::new() }
+        } else {
+            let mapped = Mapped::open(path, identity)?;
+            if mapped.pye.header().is_package() { Holding::Package(mapped) } else { Holding::Single(mapped) }
+        };
+        Ok(Store {
+            root: root.to_owned(),
+            path: path.to_path_buf(),
+            holding,
+            directories: HashMap::new(),
+            touched: 0,
+            loaded: 0,
+            fallbacks: [0; Reason::ALL.len()],
+        })
+    }
+
+    /// Makes the root that of `candidates` below which sources of the store stand; of single files, the directory they are in.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find_root(&mut self, candidates: &[String]) -> Result<()> {
+        let samples = self.samples(8);
+        let here = || {
+            let directory = if self.path.is_dir() { self.path.clone() } else { crate::fsys::parent(&self.path).to_path_buf() };
+            let cached = directory.file_name().is_some_and(|name| name == "__pycache__");
+            let directory = if cached { directory.parent().map(Path::to_path_buf)? } else { directory };
+            std::path::absolute(directory).ok()?.into_os_string().into_string().ok()
+        };
+        let root = match &self.holding {
+            Holding::Package(_) => candidates.iter().find(|c| samples.iter().any(|s| Path::new(c).join(s).is_file())).cloned(),
+            _ => here(),
+        };
+        self.root = root.ok_or_else(|| {
+            let help = "say which directory it stands for: ROOT=FILE";
+            Error::unsupported("sources of the package below a directory on sys.path", "none", help).in_file(&self.path)
+        })?;
+        Ok(())
+    }
+
+    /// The part of `directory` below the root; empty for the root itself.
+    pub fn covers<'d>(&self, directory: &'d str) -> Option<&'d str> {
+        let rest = directory.strip_prefix(self.root.as_str())?;
+        if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+    }
+
+    /// Notes that a module was left to the stock import system.
+    pub fn note(&mut self, reason: Reason) {
+        self.fallbacks[reason as usize] += 1;
+    }
+
+    /// Forgets what was seen of directories (`importlib.invalidate_caches`).
+    pub fn invalidate(&mut self) {
+        self.directories.clear();
+    }
+
+    /// Directories found changed since the package was linked.
+    pub fn changed(&self) -> u64 {
+        self.directories.values().filter(|state| **state == State::Changed).count() as u64
+    }
+
+    /// What the directory `relative` holds under `name`, the last part of a dotted name.
+    pub fn find(&mut self, relative: &str, name: &str, target: &Target) -> Answer {
+        let Holding::Package(Mapped { pye, .. }) = self.holding else { return Answer::Ask };
+        if self.state(pye, relative) != State::Unchanged {
+            return Answer::Ask;
+        }
+        let Ok(Some(directory)) = pye.directory(relative.as_bytes()) else { return Answer::Ask };
+        let mut extension: Option<(usize, String)> = None;
+        for entry in directory.hides(name.as_bytes()) {
+            let Ok(entry) = entry.map(|e| String::from_utf8_lossy(e)) else { return Answer::Ask };
+            if entry.ends_with('/') {
+                self.note(Reason::Hidden);
+                return Answer::Ask;
+            }
+            let rank = target.suffixes.iter().position(|suffix| entry.strip_prefix(name) == Some(suffix.as_str()));
+            if let Some(rank) = rank
+                && extension.as_ref().is_none_or(|(best, _)| rank < *best)
+            {
+                extension = Some((rank, self.absolute(relative, &entry)));
+            }
+        }
+        let module = self.lookup(pye, relative, name, target);
+        let package = matches!(&module, Some(m) if m.record.kind == ModuleKind::Package);
+        match (extension, module) {
+            // A package comes before an extension module of its name.
+            (Some((_, file)), _) if !package => Answer::Extension(file),
+            (_, Some(module)) => self.found(pye, &module, relative, name, target),
+            _ => Answer::Ask,
+        }
+    }
+
+    fn found(&mut self, pye: &'static Pye<'static>, module: &Module<'static>, relative: &str, name: &str, target: &Target) -> Answer {
+        let package = module.record.kind == ModuleKind::Package;
+        if package {
+            // Its own directory decides what its `__init__` is.
+            let inner = if relative.is_empty() { name.to_owned() } else { format!("{relative}/{name}") };
+            if self.state(pye, &inner) != State::Unchanged {
+                return Answer::Ask;
+            }
+            let hidden = pye.directory(inner.as_bytes()).ok().flatten();
+            if hidden.is_none_or(|directory| directory.hides(b"__init__").next().is_some()) {
+                self.note(Reason::Hidden);
+                return Answer::Ask;
+            }
+        }
+        let Some(found) = self.describe(module) else { return Answer::Ask };
+        match self.fresh(module, &found.origin, target) {
+            Ok(()) => Answer::Found(found),
+            Err(reason) => {
+                self.note(reason);
+                Answer::Ask
+            }
+        }
+    }
+
+    /// The module whose source is `origin`, which the stock finder found, if the store has it and it is as it was.
+    ///
+    /// # Errors
+    /// Why not, when it has it.
+    pub fn supply(&mut self, origin: &str, target: &Target, identity: Identity) -> Result<Option<Found>, Reason> {
+        let Some(relative) = self.covers(origin) else { return Ok(None) };
+        let Some(stem) = relative.strip_suffix(".py") else { return Ok(None) };
+        let (directory, name) = stem.rsplit_once('/').unwrap_or(("", stem));
+        let module = match self.holding {
+            Holding::Package(Mapped { pye, .. }) => match (name, directory.rsplit_once('/')) {
+                ("__init__", Some((above, package))) => self.lookup(pye, above, package, target),
+                ("__init__", None) if directory.is_empty() => None,
+                ("__init__", None) => self.lookup(pye, "", directory, target),
+                _ => self.lookup(pye, directory, name, target),
+            },
+            Holding::Single(Mapped { pye, .. }) => {
+                let module = pye.module(0).map_err(|_| Reason::Damaged)?;
+                let path = std::str::from_utf8(module.path).unwrap_or_default();
+                (directory.is_empty() && place_of(path).1 == name).then_some(module)
+            }
+            Holding::Singles { .. } => self.single(directory, name, target, identity),
+        };
+        let Some(module) = module else { return Ok(None) };
+        let found = match &self.holding {
+            Holding::Package(_) => self.describe(&module),
+            _ => Some(Found { number: module.number, package: name == "__init__", origin: origin.into(), cached: None }),
+        };
+        let Some(found) = found.filter(|found| found.origin == origin) else { return Ok(None) };
+        match self.fresh(&module, origin, target) {
+            Ok(()) => Ok(Some(found)),
+            Err(reason) => {
+                self.note(reason);
+                Err(reason)
+            }
+        }
+    }
+
+    /// Whether module `number` is still what `origin` says.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&mut self, number: usize, origin: &str, target: &Target) -> Result<(), Reason> {
+        let checked = self.module(number).and_then(|(_, module)| self.fresh(&module, origin, target));
+        checked.inspect_err(|reason| self.note(*reason))
+    }
+
+    /// Module `number` and the file that holds it.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn module(&self, number: usize) -> Result<(&'static Pye<'static>, Module<'static>), Reason> {
+        let (pye, number) = match &self.holding {
+            Holding::Package(mapped) => (mapped.pye, number),
+            Holding::Single(mapped) => (mapped.pye, 0),
+            Holding::Singles { opened, .. } => (opened.get(number).ok_or(Reason::Damaged)?.pye, 0),
+        };
+        let module = pye.module(number).map_err(|_| Reason::Damaged)?;
+        Ok((pye, module))
+    }
+
+    fn files(&self) -> &[Mapped] {
+        match &self.holding {
+            Holding::Package(mapped) | Holding::Single(mapped) => std::slice::from_ref(mapped),
+            Holding::Singles { opened, .. } => opened,
+        }
+    }
+
+    /// Notes that `bytes` of control were read; gives the file's pages back when enough have come together. They are still in the
+    /// page cache, and what is read again comes back from there.
+    pub fn touched(&mut self, bytes: u64) {
+        self.touched += bytes;
+        if self.touched >= GIVE_BACK {
+            self.give_back();
+        }
+    }
+
+    /// Gives all pages of the store's files back.
+    pub fn give_back(&mut self) {
+        self.touched = 0;
+        for Mapped { map, .. } in self.files() {
+            map.drop_pages(0..map.len());
+        }
+    }
+
+    /// Records it has; none are known of a directory of single files before they are opened.
+    pub fn modules(&self) -> usize {
+        self.files().iter().map(|mapped| mapped.pye.len()).sum()
+    }
+
+    /// Bytes mapped.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.files().iter().map(|mapped| mapped.map.len() as u64).sum()
+    }
+
+    /// A few sources that the package was made of, relative to its root: what a root is known by.
+    pub fn samples(&self, count: usize) -> Vec<String> {
+        let Holding::Package(Mapped { pye, .. }) = self.holding else { return Vec::new() };
+        let step = (pye.len() / count.max(1)).max(1);
+        let modules = (0..pye.len()).step_by(step).filter_map(|i| pye.module(i).ok());
+        modules.filter_map(|m| source_of(std::str::from_utf8(m.path).ok()?)).take(count).collect()
+    }
+
+    fn absolute(&self, relative: &str, name: &str) -> String {
+        match relative {
+            "" => format!("{}/{name}", self.root),
+            _ => format!("{}/{relative}/{name}", self.root),
+        }
+    }
+
+    fn state(&mut self, pye: &'static Pye<'static>, relative: &str) -> State {
+        if let Some(state) = self.directories.get(relative) {
+            return *state;
+        }
+        let stamp = pye.directory(relative.as_bytes()).ok().flatten().and_then(|d| d.mtime_ns);
+        let state = match stamp {
+            None => State::Unknown,
+            Some(stamp) => {
+                let place = if relative.is_empty() { self.root.clone() } else { self.absolute(relative, "") };
+                match fs::metadata(place) {
+                    Ok(meta) if nanoseconds(&meta) == Some(stamp) => State::Unchanged,
+                    _ => State::Changed,
+                }
+            }
+        };
+        self.directories.insert(relative.to_owned(), state);
+        state
+    }
+
+    /// The record of the module in the directory `relative` under `name`: found by dotted name, and really there.
+    fn lookup(&mut self, pye: &'static Pye<'static>, relative: &str, name: &str, target: &Target) -> Option<Module<'static>> {
+        let dotted = match relative {
+            "" => name.to_owned(),
+            _ => format!("{}.{name}", relative.replace('/', ".")),
+        };
+        let module = match pye.lookup(dotted.as_bytes(), target.python, target.optimization) {
+            Ok(module) => module?,
+            Err(_) => {
+                self.note(Reason::Damaged);
+                return None;
+            }
+        };
+        if !matches!(module.record.kind, ModuleKind::Module | ModuleKind::Package) {
+            return None;
+        }
+        if module.record.magic != target.magic {
+            self.note(Reason::ForeignMagic);
+            return None;
+        }
+        let package = module.record.kind == ModuleKind::Package;
+        let (place, last) = place_of(std::str::from_utf8(module.path).ok()?);
+        let there = match package {
+            true => last == "__init__" && place.strip_suffix(name).map(|p| p.strip_suffix('/').unwrap_or(p)) == Some(relative),
+            false => last == name && place == relative,
+        };
+        there.then_some(module)
+    }
+
+    /// What is to be said of a module; none of one without a source, whose `.pyc` nobody could tell from another.
+    fn describe(&self, module: &Module<'static>) -> Option<Found> {
+        let path = std::str::from_utf8(module.path).ok()?;
+        Some(Found {
+            number: module.number,
+            package: module.record.kind == ModuleKind::Package,
+            origin: self.absolute("", &source_of(path)?),
+            cached: Some(self.absolute("", path)),
+        })
+    }
+
+    /// That the source is the one the module was compiled from, as `importlib` decides it (PEP 552).
+    fn fresh(&self, module: &Module<'static>, origin: &str, target: &Target) -> Result<(), Reason> {
+        if module.record.magic != target.magic {
+            return Err(Reason::ForeignMagic);
+        }
+        let meta = fs::metadata(origin).map_err(|_| Reason::Stale)?;
+        if !meta.is_file() {
+            return Err(Reason::Stale);
+        }
+        let Some(version) = Version::by_number(target.python.0, target.python.1) else {
+            return Err(Reason::ForeignMagic);
+        };
+        let record = &module.record;
+        let header = Header { version, magic: record.magic, flags: record.flags, word: record.word };
+        let good = match header.validation() {
+            Validation::Timestamp { mtime, size } => {
+                meta.mtime() as u32 == mtime && size.is_none_or(|size| size == meta.size() as u32)
+            }
+            Validation::Hash { checked, .. } => {
+                let look = match target.check {
+                    CheckHashes::Default => checked,
+                    CheckHashes::Always => true,
+                    CheckHashes::Never => false,
+                };
+                !look || verify::source_unchanged(&header, Path::new(origin)).is_ok()
+            }
+        };
+        if good { Ok(()) } else { Err(Reason::Stale) }
+    }
+
+    /// The single file for the module `name` in the directory `relative`.
+    fn single(&mut self, relative: &str, name: &str, target: &Target, identity: Identity) -> Option<Module<'static>> {
+        let Holding::Singles { directory, opened, numbers } = &mut self.holding else { return None };
+        let level = match target.optimization {
+            0 => String::new(),
+            level => format!(".opt-{level}"),
+        };
+        let file = format!("{name}.{}{level}.pye", target.tag);
+        let path = directory.join(relative).join("__pycache__").join(file);
+        let number = *numbers.entry(path).or_insert_with_key(|path| {
+            let mapped = Mapped::open(path, identity).ok().filter(|m| !m.pye.header().is_package())?;
+            opened.push(mapped);
+            Some(opened.len() - 1)
+        });
+        let number = number?;
+        let module = opened[number].pye.module(0).ok()?;
+        (module.record.magic == target.magic).then_some(Module { number, ..module })
+    }
+}
+
+/// Directory and module name of a `.pyc` in a package: `a/__pycache__/b.cpython-312.pyc` and `a/b.pyc` are `b` in `a`.
+fn place_of(path: &str) -> (&str, &str) {
+    let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let name = file.split('.').next().unwrap_or(file);
+    match directory.rsplit_once('/') {
+        Some((place, "__pycache__")) => (place, name),
+        None if directory == "__pycache__" => ("", name),
+        _ => (directory, name),
+    }
+}
+
+/// The source of a `.pyc` in `__pycache__`; one that stands in its source's place has none.
+fn source_of(path: &str) -> Option<String> {
+    let (place, name) = place_of(path);
+    let cached = path.rsplit('/').nth(1) == Some("__pycache__");
+    cached.then(|| if place.is_empty() { format!("{name}.py") } else { format!("{place}/{name}.py") })
+}
+
+/// The modification time in nanoseconds since 1970.
+fn nanoseconds(meta: &Metadata) -> Option<i64> {
+    meta.mtime().checked_mul(1_000_000_000)?.checked_add(meta.mtime_nsec())
+}

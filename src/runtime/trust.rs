@@ -1,0 +1,67 @@
+//! Whether a file may be mapped into this process and run.
+//!
+//! Code from a package file runs with the rights of this process. So the file, and the directory in which it could be replaced, must
+//! belong to root or to the effective user; and nobody may write to them but their owner and the process's own group, who could
+//! as well write to the sources. In a directory with the sticky bit, such as `/tmp`, the files of others cannot be replaced.
+
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Bits of `st_mode`: its group may write; everybody may; entries are deleted and renamed by their owners only.
+const GROUP_WRITES: u32 = 0o020;
+/// See [`GROUP_WRITES`].
+const OTHERS_WRITE: u32 = 0o002;
+/// See [`GROUP_WRITES`].
+const STICKY: u32 = 0o1000;
+
+/// The effective user and group of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// Effective user.
+    pub user: u32,
+    /// Effective group.
+    pub group: u32,
+}
+
+impl Identity {
+    /// Asks the kernel: a process's own directory in `/proc` bears both.
+    ///
+    /// # Errors
+    /// There is no `/proc`.
+    pub fn of_process() -> Result<Identity> {
+        let meta = std::fs::metadata("/proc/self").map_err(|e| Error::io("cannot stat", e).in_file("/proc/self"))?;
+        Ok(Identity { user: meta.uid(), group: meta.gid() })
+    }
+
+    fn check(self, meta: &Metadata, sticky_helps: bool, place: &Path) -> Result<()> {
+        let refuse = |expected: String, got: String| {
+            let help = "chown it, or chmod go-w, or put the package file elsewhere";
+            Err(Error::unsupported(expected, got, help).in_file(place))
+        };
+        let (owner, mode) = (meta.uid(), meta.mode());
+        if owner != 0 && owner != self.user {
+            return refuse(format!("one that belongs to root or to user {}", self.user), format!("user {owner}'s"));
+        }
+        let group = mode & GROUP_WRITES != 0 && meta.gid() != self.group && meta.gid() != 0;
+        let others = mode & OTHERS_WRITE != 0;
+        if (group || others) && !(sticky_helps && mode & STICKY != 0) {
+            return refuse("one that nobody else may write to".into(), format!("mode {:o}", mode & 0o7777));
+        }
+        Ok(())
+    }
+}
+
+/// Checks the open `file` and the directory of its `path`.
+///
+/// # Errors
+/// One of them cannot be looked at, belongs to somebody else, or others may write to it.
+pub fn check(file: &File, path: &Path, identity: Identity) -> Result<()> {
+    let meta = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?;
+    identity.check(&meta, false, path)?;
+    let directory = crate::fsys::parent(path);
+    let meta = std::fs::metadata(directory).map_err(|e| Error::io("cannot stat", e).in_file(directory))?;
+    identity.check(&meta, true, directory)
+}
