@@ -48,10 +48,10 @@ pub mod trace;
 
 pub mod measure;
 
-pub mod runtime;
 #[cfg(feature = "python")]
 pub mod cpython;
 #[cfg(feature = "python")]
 pub mod python;
+pub mod runtime;
 
 pub mod cli;

@@ -22,10 +22,10 @@ use crate::cpython::{life, unmarshal};
 use crate::holes::Blob;
 use crate::pye::payload;
 use crate::pye::read::Pye;
+use crate::runtime::Reason;
 use crate::runtime::staged::stage;
 use crate::runtime::store::{Answer, CheckHashes, Found, Store, Target};
 use crate::runtime::trust::Identity;
-use crate::runtime::Reason;
 
 /// A buffer larger than this is not kept from one module to the next.
 const KEPT_BUFFER: usize = 128 << 10;
@@ -120,10 +120,12 @@ impl Packages {
     fn find<'py>(&self, py: Python<'py>, directory: &str, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let answer = self.with(|inner| {
             let stores = inner.stores.iter_mut().enumerate();
-            stores.map(|(i, store)| (i, store.covers(directory).map(str::len), store)).find_map(|(i, relative, store)| {
-                let relative = &directory[directory.len() - relative?..];
-                Some((i, store.find(relative, name, &self.target)))
-            })
+            stores.map(|(i, store)| (i, store.covers(directory).map(str::len), store)).find_map(
+                |(i, relative, store)| {
+                    let relative = &directory[directory.len() - relative?..];
+                    Some((i, store.find(relative, name, &self.target)))
+                },
+            )
         });
         Ok(match answer {
             Some((store, Answer::Found(found))) => Some(found_tuple(store, found).into_pyobject(py)?.into_any()),
@@ -136,7 +138,9 @@ impl Packages {
         self.with(|inner| {
             inner.stores.iter_mut().enumerate().find_map(|(i, store)| {
                 store.covers(origin)?;
-                Some(store.supply(origin, &self.target, self.identity).ok().flatten().map(|found| found_tuple(i, found)))
+                Some(
+                    store.supply(origin, &self.target, self.identity).ok().flatten().map(|found| found_tuple(i, found)),
+                )
             })?
         })
     }
@@ -189,24 +193,28 @@ impl Packages {
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let status = PyDict::new(py);
         let stores = self.with(|inner| {
-            inner.stores.iter().map(|store| {
-                let row = PyDict::new(py);
-                row.set_item("root", &store.root)?;
-                row.set_item("path", &store.path)?;
-                row.set_item("modules", store.modules())?;
-                row.set_item("mapped_bytes", store.mapped_bytes())?;
-                row.set_item("loaded", store.loaded)?;
-                row.set_item("directories_changed", store.changed())?;
-                let fallbacks = PyDict::new(py);
-                for reason in Reason::ALL {
-                    let count = store.fallbacks[reason as usize];
-                    if count != 0 {
-                        fallbacks.set_item(reason.text(), count)?;
+            inner
+                .stores
+                .iter()
+                .map(|store| {
+                    let row = PyDict::new(py);
+                    row.set_item("root", &store.root)?;
+                    row.set_item("path", &store.path)?;
+                    row.set_item("modules", store.modules())?;
+                    row.set_item("mapped_bytes", store.mapped_bytes())?;
+                    row.set_item("loaded", store.loaded)?;
+                    row.set_item("directories_changed", store.changed())?;
+                    let fallbacks = PyDict::new(py);
+                    for reason in Reason::ALL {
+                        let count = store.fallbacks[reason as usize];
+                        if count != 0 {
+                            fallbacks.set_item(reason.text(), count)?;
+                        }
                     }
-                }
-                row.set_item("fallbacks", fallbacks)?;
-                Ok(row)
-            }).collect::<PyResult<Vec<_>>>()
+                    row.set_item("fallbacks", fallbacks)?;
+                    Ok(row)
+                })
+                .collect::<PyResult<Vec<_>>>()
         })?;
         let ((headers, header_bytes), counts) = self.with(|inner| (inner.texts.usage(), inner.counts));
         status.set_item("stores", stores)?;
@@ -285,7 +293,8 @@ impl Packages {
             inner.counts[2] += 1;
             let (pye, module) = inner.stores[store].module(number)?;
             let mut buffer = std::mem::take(&mut inner.buffer);
-            stage(pye, &module, |_, _| false, |n| self.nonce.placeholder(n), &mut buffer).map_err(|_| Reason::Damaged)?;
+            stage(pye, &module, |_, _| false, |n| self.nonce.placeholder(n), &mut buffer)
+                .map_err(|_| Reason::Damaged)?;
             Ok(buffer)
         });
         let mut buffer = match staged {

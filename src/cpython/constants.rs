@@ -172,7 +172,8 @@ impl<'py> Exchange<'py> {
     /// Numbers of the placeholders that something still refers to, or that were never met: the code is not the module's.
     pub fn leftover(&self) -> Vec<usize> {
         // SAFETY: the object is alive, for `met` owns a reference. That is the one that is counted.
-        let gone = |met: &Option<Bound<'py, PyAny>>| met.as_ref().is_some_and(|p| unsafe { ffi::Py_REFCNT(p.as_ptr()) } == 1);
+        let gone =
+            |met: &Option<Bound<'py, PyAny>>| met.as_ref().is_some_and(|p| unsafe { ffi::Py_REFCNT(p.as_ptr()) } == 1);
         (0..self.met.len()).filter(|i| !gone(&self.met[*i])).collect()
     }
 }

@@ -208,8 +208,11 @@ impl MappedText {
         let terminated = section.get(end..end.checked_add(width)?)?.iter().all(|b| *b == 0);
         let data = NonNull::from(chars).cast::<u8>();
         let aligned = data.as_ptr().addr().is_multiple_of(width);
-        (terminated && aligned && crate::blob::is_canonical(chars, kind))
-            .then_some(MappedText { data, length: length as u64, form })
+        (terminated && aligned && crate::blob::is_canonical(chars, kind)).then_some(MappedText {
+            data,
+            length: length as u64,
+            form,
+        })
     }
 }
 

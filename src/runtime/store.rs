@@ -84,7 +84,11 @@ enum Holding {
     /// One file of one module, which stands in the root.
     Single(Mapped),
     /// Files opened so far, from below a directory.
-    Singles { directory: PathBuf, opened: Vec<Mapped>, numbers: HashMap<PathBuf, Option<usize>> },
+    Singles {
+        directory: PathBuf,
+        opened: Vec<Mapped>,
+        numbers: HashMap<PathBuf, Option<usize>>,
+    },
 }
 
 /// See the module.
@@ -173,13 +177,16 @@ impl Store {
     pub fn find_root(&mut self, candidates: &[String]) -> Result<()> {
         let samples = self.samples(8);
         let here = || {
-            let directory = if self.path.is_dir() { self.path.clone() } else { crate::fsys::parent(&self.path).to_path_buf() };
+            let directory =
+                if self.path.is_dir() { self.path.clone() } else { crate::fsys::parent(&self.path).to_path_buf() };
             let cached = directory.file_name().is_some_and(|name| name == "__pycache__");
             let directory = if cached { directory.parent().map(Path::to_path_buf)? } else { directory };
             std::path::absolute(directory).ok()?.into_os_string().into_string().ok()
         };
         let root = match &self.holding {
-            Holding::Package(_) => candidates.iter().find(|c| samples.iter().any(|s| Path::new(c).join(s).is_file())).cloned(),
+            Holding::Package(_) => {
+                candidates.iter().find(|c| samples.iter().any(|s| Path::new(c).join(s).is_file())).cloned()
+            }
             _ => here(),
         };
         self.root = root.ok_or_else(|| {
@@ -241,7 +248,14 @@ impl Store {
         }
     }
 
-    fn found(&mut self, pye: &'static Pye<'static>, module: &Module<'static>, relative: &str, name: &str, target: &Target) -> Answer {
+    fn found(
+        &mut self,
+        pye: &'static Pye<'static>,
+        module: &Module<'static>,
+        relative: &str,
+        name: &str,
+        target: &Target,
+    ) -> Answer {
         let package = module.record.kind == ModuleKind::Package;
         if package {
             // Its own directory decides what its `__init__` is.
@@ -290,7 +304,9 @@ impl Store {
         let Some(module) = module else { return Ok(None) };
         let found = match &self.holding {
             Holding::Package(_) => self.describe(&module),
-            _ => Some(Found { number: module.number, package: name == "__init__", origin: origin.into(), cached: None }),
+            _ => {
+                Some(Found { number: module.number, package: name == "__init__", origin: origin.into(), cached: None })
+            }
         };
         let Some(found) = found.filter(|found| found.origin == origin) else { return Ok(None) };
         match self.fresh(&module, origin, target) {
@@ -394,7 +410,13 @@ impl Store {
     }
 
     /// The record of the module in the directory `relative` under `name`: found by dotted name, and really there.
-    fn lookup(&mut self, pye: &'static Pye<'static>, relative: &str, name: &str, target: &Target) -> Option<Module<'static>> {
+    fn lookup(
+        &mut self,
+        pye: &'static Pye<'static>,
+        relative: &str,
+        name: &str,
+        target: &Target,
+    ) -> Option<Module<'static>> {
         let dotted = match relative {
             "" => name.to_owned(),
             _ => format!("{}.{name}", relative.replace('/', ".")),
@@ -416,7 +438,10 @@ impl Store {
         let package = module.record.kind == ModuleKind::Package;
         let (place, last) = place_of(std::str::from_utf8(module.path).ok()?);
         let there = match package {
-            true => last == "__init__" && place.strip_suffix(name).map(|p| p.strip_suffix('/').unwrap_or(p)) == Some(relative),
+            true => {
+                last == "__init__"
+                    && place.strip_suffix(name).map(|p| p.strip_suffix('/').unwrap_or(p)) == Some(relative)
+            }
             false => last == name && place == relative,
         };
         there.then_some(module)
