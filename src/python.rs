@@ -191,33 +191,44 @@ impl Packages {
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        struct Row {
+            root: String,
+            path: String,
+            modules: usize,
+            mapped_bytes: u64,
+            loaded: u64,
+            changed: u64,
+            fallbacks: [u64; Reason::ALL.len()],
+        }
+        let (rows, (headers, header_bytes), counts) = self.with(|inner| {
+            let row = |store: &Store| Row {
+                root: store.root.clone(),
+                path: store.path.display().to_string(),
+                modules: store.modules(),
+                mapped_bytes: store.mapped_bytes(),
+                loaded: store.loaded,
+                changed: store.changed(),
+                fallbacks: store.fallbacks,
+            };
+            (inner.stores.iter().map(row).collect::<Vec<_>>(), inner.texts.usage(), inner.counts)
+        });
+        let stores = rows.into_iter().map(|row| {
+            let dict = PyDict::new(py);
+            dict.set_item("root", row.root)?;
+            dict.set_item("path", row.path)?;
+            dict.set_item("modules", row.modules)?;
+            dict.set_item("mapped_bytes", row.mapped_bytes)?;
+            dict.set_item("loaded", row.loaded)?;
+            dict.set_item("directories_changed", row.changed)?;
+            let fallbacks = PyDict::new(py);
+            for (reason, count) in Reason::ALL.into_iter().zip(row.fallbacks).filter(|(_, count)| *count != 0) {
+                fallbacks.set_item(reason.text(), count)?;
+            }
+            dict.set_item("fallbacks", fallbacks)?;
+            Ok(dict)
+        });
         let status = PyDict::new(py);
-        let stores = self.with(|inner| {
-            inner
-                .stores
-                .iter()
-                .map(|store| {
-                    let row = PyDict::new(py);
-                    row.set_item("root", &store.root)?;
-                    row.set_item("path", &store.path)?;
-                    row.set_item("modules", store.modules())?;
-                    row.set_item("mapped_bytes", store.mapped_bytes())?;
-                    row.set_item("loaded", store.loaded)?;
-                    row.set_item("directories_changed", store.changed())?;
-                    let fallbacks = PyDict::new(py);
-                    for reason in Reason::ALL {
-                        let count = store.fallbacks[reason as usize];
-                        if count != 0 {
-                            fallbacks.set_item(reason.text(), count)?;
-                        }
-                    }
-                    row.set_item("fallbacks", fallbacks)?;
-                    Ok(row)
-                })
-                .collect::<PyResult<Vec<_>>>()
-        })?;
-        let ((headers, header_bytes), counts) = self.with(|inner| (inner.texts.usage(), inner.counts));
-        status.set_item("stores", stores)?;
+        status.set_item("stores", stores.collect::<PyResult<Vec<_>>>()?)?;
         status.set_item("mapped_texts", headers)?;
         status.set_item("mapped_text_header_bytes", header_bytes)?;
         status.set_item("modules_with_mapped_text", counts[0])?;

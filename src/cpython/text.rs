@@ -2,9 +2,9 @@
 //!
 //! Such an object is an exact `str` in the *non-compact* form that CPython itself gives instances of subclasses: a
 //! `PyUnicodeObject` whose `data` points elsewhere. Its header, 64 bytes (80 up to 3.11), is made here; the interpreter never gets
-//! to free it or the characters:
-//! - from 3.12 on the object is immortal (PEP 683);
-//! - before, one reference is never given back.
+//! to free it or the characters, for one reference is never given back. (An immortal string that is neither interned nor part of the
+//! interpreter breaks an invariant of CPython from 3.13 on, `_PyUnicode_CheckConsistency`. In 3.12 it does not, and there the object is
+//! immortal, since interning anything else makes it immortal for good and drops it when the interpreter ends.)
 //!
 //! Headers lie in slabs that are never freed, one header for each distinct blob however often its module is loaded.
 //!
@@ -33,12 +33,13 @@ use crate::blob::Kind;
 const MAX_WORDS: usize = 10;
 /// Headers in a slab: 256 KiB, which the allocator takes from the kernel and the kernel fills page by page as they are used.
 const SLAB: usize = 4096;
-/// `ob_refcnt` of an immortal object on 64-bit builds: all 32 bits in 3.12 and 3.13, the middle of the upper half from 3.14 on.
-const IMMORTAL_312: u64 = 0xffff_ffff;
-/// See [`IMMORTAL_312`].
-const IMMORTAL_314: u64 = 3 << 30;
+/// `ob_refcnt` of an immortal object in 3.12 (`_Py_IMMORTAL_REFCNT`, 64-bit builds).
+const IMMORTAL: u64 = 0xffff_ffff;
 /// The bits of `state` that say how a string is interned (`SSTATE_*`): the lowest two in every version.
 const INTERNED: u64 = 3;
+
+/// `SSTATE_INTERNED_IMMORTAL`.
+const INTERNED_IMMORTAL: u64 = 2;
 
 /// Indices of the header's words.
 mod word {
@@ -103,18 +104,15 @@ impl Layout {
         if size_of::<usize>() != 8 || version.major != 3 || basic != words * 8 {
             return Err(unknown(format!("{basic} bytes, expected {}", words * 8)));
         }
-        let refcount = match minor {
-            // The one reference that keeps the object alive; every slot takes another.
-            ..12 => 1,
-            12 | 13 => IMMORTAL_312,
-            _ => IMMORTAL_314,
-        };
+        // Else the one reference that keeps the object alive; every slot takes another.
+        let refcount = if minor == 12 { IMMORTAL } else { 1 };
         let mut layout = Layout { words, refcount, wstr, states: [0; 4] };
-        if minor >= 12 {
+        if minor == 12 {
             // SAFETY: None is a live object, and every object starts with its reference count, a word.
             let none = unsafe { *py.None().as_ptr().cast::<u64>() };
-            if (none as u32) < 1 << 31 || (none as u32) < refcount as u32 / 8 * 7 {
-                return Err(unknown(format!("None has a reference count of {none:#x}, expected {refcount:#x}")));
+            // Extensions built for an older stable ABI count references to immortal objects as well.
+            if none.abs_diff(IMMORTAL) > IMMORTAL / 4 {
+                return Err(unknown(format!("None has a reference count of {none:#x}, expected {IMMORTAL:#x}")));
             }
         }
         let subclass = py.get_type::<pyo3::types::PyType>().call1(("str", (&text,), pyo3::types::PyDict::new(py)))?;
@@ -297,9 +295,9 @@ impl Texts {
         Some(number)
     }
 
-    /// To be called when the interpreter is about to end: it gives interned strings their references back and drops them, immortal
-    /// ones too, which would free what was never allocated. Those of ours that somebody interned are marked as the statically
-    /// allocated ones are (`SSTATE_INTERNED_IMMORTAL_STATIC`), which it leaves alone.
+    /// To be called when the interpreter is about to end: it drops interned strings, those that interning made immortal too
+    /// (`SSTATE_INTERNED_IMMORTAL`), which would free what was never allocated. Of ours these are marked as the interpreter's own are
+    /// (`SSTATE_INTERNED_IMMORTAL_STATIC`), which it leaves alone.
     ///
     /// Up to 3.11 nothing need be done: the reference that is never given back keeps them.
     pub fn before_finalization(&mut self, _py: Python<'_>) {
@@ -312,7 +310,7 @@ impl Texts {
             // else writes while the GIL is held.
             unsafe {
                 let state = state.add(word::STATE).as_ptr();
-                if *state & INTERNED != 0 {
+                if *state & INTERNED == INTERNED_IMMORTAL {
                     *state |= INTERNED;
                 }
             }
