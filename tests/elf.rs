@@ -16,7 +16,7 @@ use pye::blob::{Kind, Store};
 use pye::elf::read::sections;
 use pye::holes::{Fill, Reader};
 use pye::pye::read::Pye;
-use pye::pye::{NAMES, payload};
+use pye::pye::{NAMES, Part, payload};
 use rayon::prelude::*;
 
 /// What a file may hold, one payload section or kind of record each.
@@ -197,7 +197,7 @@ fn aligned(bytes: &[u8], file: &Path) {
         first = false;
     }
     if pye.header().is_package() && !pye.is_empty() {
-        let control = pye.range(4);
+        let control = pye.range(Part::Control as usize);
         assert!(control.is_empty() || control.start.is_multiple_of(4096), "control of {}", file.display());
     }
 }

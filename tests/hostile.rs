@@ -16,8 +16,9 @@ use pye::elf::read::sections;
 use pye::elf::write;
 use pye::error::{Error, ErrorKind};
 use pye::holes::{self, Blob};
+use pye::pye::directories::{Directory, ENTRY_LEN, ROWS_AT, Row};
 use pye::pye::read::Pye;
-use pye::pye::{FLAG_PACKAGE, Header, MAJOR, MINOR, ModuleKind, NAMES, PARTS, Part, Record, index_hash, payload};
+use pye::pye::{FLAG_PACKAGE, Header, MAJOR, MINOR, ModuleKind, NAMES, PARTS, Part, ROWS, Record, index_hash, payload};
 use rayon::prelude::*;
 
 // ---- Files to start from -------------------------------------------------------------------------------------------
@@ -31,7 +32,7 @@ fn single() -> Vec<u8> {
     tool::converted(&pyc((3, 12), &constants("one")), "one.cpython-312.pyc")
 }
 
-/// Three modules, two versions, a namespace, a package, and a raw file.
+/// Three modules, two versions, a namespace, a package, a raw file, and directories with what hides modules.
 fn package() -> Vec<u8> {
     let place = tempfile::tempdir().unwrap();
     let tree = place.path().join("tree");
@@ -39,6 +40,9 @@ fn package() -> Vec<u8> {
     tool::put(tree.join("pkg/mod.pyc"), pyc((3, 6), &[text("mod", '.'), text("pkg", '.')]));
     tool::put(tree.join("space/leaf.pyc"), pyc((3, 12), &[text("leaf", 'é')]));
     tool::put(tree.join("raw.pyc"), b"no .pyc at all");
+    tool::put(tree.join("pkg/mod.abi3.so"), b"");
+    tool::put(tree.join("pkg/mod/__init__.py"), b"");
+    tool::put(tree.join("native/c.so"), b"");
     let output = place.path().join("p.pye");
     tool::bad(&[&"link", &tree, &"--output", &output]);
     fs::read(output).unwrap()
@@ -52,7 +56,11 @@ type Held = (Vec<u8>, Vec<u8>, Record, Vec<u8>);
 struct Contents {
     modules: Vec<Held>,
     found: Vec<Option<Vec<u8>>>,
+    directories: Vec<Listed>,
 }
+
+/// A directory's path, mtime, names, and how many of these hide `mod`.
+type Listed = (Vec<u8>, Option<i64>, Vec<Vec<u8>>, usize);
 
 /// Reads all there is in every way there is.
 fn read(bytes: &[u8]) -> Result<Contents, Error> {
@@ -96,8 +104,24 @@ fn read(bytes: &[u8]) -> Result<Contents, Error> {
             Err(error) => drop(first.get_or_insert(error)),
         }
     }
+    let listed = |directory: Directory<'_>| -> Result<Listed, Error> {
+        let names = directory.names().map(|n| n.map(<[u8]>::to_vec)).collect::<Result<Vec<_>, _>>()?;
+        let hiding = directory.hides(b"mod").collect::<Result<Vec<_>, _>>()?;
+        Ok((directory.path.to_vec(), directory.mtime_ns, names, hiding.len()))
+    };
+    let all = pye.directories().and_then(|all| all.iter().map(|d| d.and_then(listed)).collect());
+    let directories: Vec<Listed> = all.unwrap_or_else(|error| {
+        first.get_or_insert(error);
+        Vec::new()
+    });
+    for path in [&b""[..], b"pkg", b"native", b"x"] {
+        match pye.directory(path) {
+            Ok(found) => assert!(verified.is_err() || found.is_some() == directories.iter().any(|d| d.0 == path)),
+            Err(error) => drop(first.get_or_insert(error)),
+        }
+    }
     verified?;
-    first.map_or(Ok(Contents { modules, found }), Err)
+    first.map_or(Ok(Contents { modules, found, directories }), Err)
 }
 
 /// Whether this is an error of the format with its place, what was expected and what was found.
@@ -242,6 +266,19 @@ fn assemble(contents: &[Vec<u8>; PARTS]) -> Vec<u8> {
     out
 }
 
+/// The file as of a minor version with so many rows in its header: with the last left out, or some of sections nobody knows.
+fn with_rows(parts: &Parts, minor: u16, rows: usize) -> Vec<u8> {
+    let mut contents = Parts::of(&parts.clone().build_with(|h| h.version = (MAJOR, minor))).contents;
+    let header = &mut contents[0];
+    header.truncate(Header::ROWS_AT + Header::ROW_LEN * rows.min(ROWS));
+    header.resize(Header::ROWS_AT + Header::ROW_LEN * rows, 0xee);
+    header[32..36].copy_from_slice(&(rows as u32).to_le_bytes());
+    let crc = crc32fast::hash(header);
+    header.put_u32(crc);
+    header.put_u32(0);
+    assemble(&contents)
+}
+
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
 }
@@ -383,6 +420,14 @@ fn lies() -> Vec<Lie> {
         contents[0].resize(len, 0);
         lie(&format!("a header of {len} bytes"), "", assemble(&contents));
     }
+    for rows in [0, ROWS as u32 - 1, ROWS as u32 + 1, 1 << 28, u32::MAX] {
+        let mut contents = one.clone().contents;
+        contents[0][32..36].copy_from_slice(&rows.to_le_bytes());
+        lie(&format!("{rows} rows that are not there"), "rows", assemble(&contents));
+    }
+    for (minor, rows) in [(MINOR, ROWS - 1), (MINOR, ROWS + 1), (MINOR + 1, ROWS - 1)] {
+        lie(&format!("version 1.{minor} with {rows} rows"), "rows", with_rows(&one, minor, rows));
+    }
 
     // Records.
     let of = |index: usize, change: &dyn Fn(&mut Record)| many.clone().with_record(index, change).build();
@@ -500,6 +545,53 @@ fn lies() -> Vec<Lie> {
         many.clone().with(Part::Index, |i| i[4..].rotate_left(4)).build(),
     );
 
+    // Directories: the root, native, pkg, space.
+    let directories = many.contents[Part::Directories as usize].clone();
+    let rows = u32::from_le_bytes(directories[..4].try_into().unwrap());
+    let entries = u32::from_le_bytes(directories[4..8].try_into().unwrap());
+    assert_eq!((rows, entries), (4, 3));
+    let put = |at: usize, value: u32| {
+        many.clone().with(Part::Directories, |d| d[at..at + 4].copy_from_slice(&value.to_le_bytes()))
+    };
+    for n in [0, 1, rows + 1, 1 << 31, u32::MAX] {
+        lie(&format!("{n} directories"), "directories with", put(0, n).build());
+        lie(&format!("{n} names in directories"), "directories with", put(4, n).build());
+    }
+    for len in [1, 7, directories.len() - 1, directories.len() + 1] {
+        let file = many.clone().with(Part::Directories, |d| d.resize(len, 0)).build();
+        lie(&format!("directories in {len} bytes"), "directories with", file);
+    }
+    let (pkg, last) = (ROWS_AT + 2 * Row::LEN, ROWS_AT + rows as usize * Row::LEN + 2 * ENTRY_LEN);
+    for far in [1 << 20, 1 << 30, u32::MAX] {
+        lie(&format!("a directory's path at {far}"), "a name of at most", put(pkg, far).build());
+        lie(&format!("a directory's first name is {far}"), "entries within", put(pkg + 4, far).build());
+        lie(&format!("a directory has {far} names"), "entries within", put(pkg + 8, far).build());
+        lie(&format!("a directory's name at {far}"), "a name of at most", put(last, far).build());
+    }
+    lie("a directory's reserved bytes", "four zero bytes", put(pkg + 12, 1).build());
+    lie("a directory's names are others", "entries", put(pkg + 4, 0).build());
+    lie("a directory has fewer names", "entries", put(pkg + 8, 1).build());
+    lie("directories out of order", "sorted by path", {
+        many.clone().with(Part::Directories, |d| d[ROWS_AT..ROWS_AT + 2 * Row::LEN].rotate_left(Row::LEN)).build()
+    });
+    lie("names of a directory out of order", "names in order", {
+        many.clone().with(Part::Directories, |d| d[last - ENTRY_LEN..last + ENTRY_LEN].rotate_left(ENTRY_LEN)).build()
+    });
+    let named = |at: usize, name: &str| {
+        let offset = many.contents[Part::Names as usize].len() as u32;
+        put(at, offset).with(Part::Names, |n| n.extend([name.as_bytes(), b"\0"].concat())).build()
+    };
+    for path in ["..", "/", "/etc", "p//q", "pkg/", "p/../q"] {
+        lie(&format!("the directory {path}"), "a relative path", named(pkg, path));
+    }
+    for name in ["", "x", "x.py", "/", "../", "../x.so", "x/y.so", ".so"] {
+        lie(&format!("the name {name:?} in a directory"), "that ends in .so", named(last, name));
+    }
+    lie("a name of 5,000 bytes in a directory", "a name of at most", named(last, &"a".repeat(5000)));
+    lie("a single file with directories", "no directories", {
+        one.clone().with(Part::Directories, |d| *d = directories.clone()).build()
+    });
+
     // Holes.
     let control = one.contents[Part::Control as usize].clone();
     let len = one.record(0).pyc_len;
@@ -615,6 +707,11 @@ fn a_newer_minor_version_is_read() {
     for (minor, file) in [(MINOR, single()), (MINOR + 1, package()), (u16::MAX, single())] {
         let newer = Parts::of(&file).build_with(|h| h.version = (MAJOR, minor));
         assert_eq!(read(&newer).unwrap(), read(&file).unwrap());
+    }
+    // With sections of its own, whose rows follow those of the ones that are known.
+    for rows in ROWS + 1..ROWS + 4 {
+        let newer = with_rows(&Parts::of(&package()), MINOR + 1, rows);
+        assert_eq!(read(&newer).unwrap().modules, read(&package()).unwrap().modules);
     }
 }
 

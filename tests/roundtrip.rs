@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use common::objects::{Encoder, node};
-use common::tool::{self, Const, assert_same_pycs, good, paths};
+use common::tool::{self, Const, assert_same_modules, assert_same_pycs, good, paths};
 use proptest::prelude::*;
 use pye::convert::{Converter, Options};
 use pye::marshal::version::{VERSIONS, Version};
@@ -79,7 +79,7 @@ fn every_tree_comes_back_from_files_and_from_one_package() {
     // From the .pye files, which lie in the same places, comes the same package.
     let again = at("again.pye");
     good(&[&"link", &at("pye"), &"--output", &again]);
-    assert!(fs::read(&again).unwrap() == fs::read(&package).unwrap(), "linked from .pye files it is another package");
+    assert_same_modules(&again, &package);
 }
 
 /// Converts, opens, joins both ways, and compares.

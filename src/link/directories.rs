@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::resolve::{self, is_identifier, place};
+use super::resolve::{self, Place, is_identifier, place};
 use crate::fsys;
 use crate::pye::directories::{EXTENSION, can_hide};
 use crate::pye::write::{Directory, Module};
@@ -42,22 +42,28 @@ pub struct Origin<'a> {
     pub tells: bool,
 }
 
-/// Looks at the directories of all `origins`: each relative one is known when all its files come from one directory.
+/// Looks at the directories of all `origins`, and those they are imported through: each relative one is known when all its files come from
+/// one directory.
 pub fn survey<'a>(origins: impl IntoIterator<Item = Origin<'a>>) -> Vec<Surveyed> {
     /// The one directory, if it is one, and whether any of its files told.
     type Known<'a> = (Option<&'a Path>, bool);
     let mut known: BTreeMap<&[u8], Known<'_>> = BTreeMap::new();
     for origin in origins {
-        let place = place(origin.relative);
-        let directory = origin.file.map(|file| {
-            let parent = fsys::parent(file);
-            if place.cached { fsys::parent(parent) } else { parent }
-        });
-        let (one, told) = known.entry(place.directory).or_insert((directory, false));
-        if *one != directory {
-            *one = None;
+        let Place { mut directory, cached, .. } = place(origin.relative);
+        let mut file = origin.file.map(fsys::parent);
+        if cached {
+            file = file.map(fsys::parent);
         }
-        *told |= origin.tells;
+        loop {
+            let before = known.get(directory).copied();
+            let (one, told) = before.unwrap_or((file, false));
+            let now = (one.filter(|_| one == file), told || origin.tells);
+            known.insert(directory, now);
+            // Where nothing is new, nothing is further up.
+            let Some(parent) = parent(directory).filter(|_| before != Some(now)) else { break };
+            directory = parent;
+            file = file.map(fsys::parent);
+        }
     }
     let known: Vec<(&[u8], Known<'_>)> = known.into_iter().collect();
     let look_at = |(path, (one, told)): (&[u8], Known<'_>)| Surveyed {
@@ -65,6 +71,12 @@ pub fn survey<'a>(origins: impl IntoIterator<Item = Origin<'a>>) -> Vec<Surveyed
         seen: one.filter(|_| told).and_then(look),
     };
     known.into_par_iter().with_min_len(16).map(look_at).collect()
+}
+
+/// The directory that a directory's own name is imported from; none for what would be on `sys.path`.
+fn parent(directory: &[u8]) -> Option<&[u8]> {
+    let slash = directory.iter().rposition(|b| *b == b'/');
+    is_identifier(&directory[slash.map_or(0, |s| s + 1)..]).then_some(&directory[..slash.unwrap_or(0)])
 }
 
 /// What is in a directory; nothing when it cannot be told.
@@ -114,27 +126,31 @@ fn has_init(directory: &Path) -> bool {
 /// A version and a level.
 type Key = ((u8, u8), u8);
 
-/// The rows of the directories that hold a module that can be found by name, or below importable directories an extension module. `modules` are
-/// those of the package.
+/// The rows of the directories that hold something that can be found by name, be it a package or a part of a namespace, or below importable
+/// directories an extension module. `modules` are those of the package.
 ///
 /// A sub-directory that is a package is named when the package file has no record of it; also when that lacks a version and level of
 /// which it has a module of the same name beside it, which the sub-directory hides.
 pub fn rows(surveyed: Vec<Surveyed>, modules: &[Module]) -> Vec<Directory> {
-    let mut with_modules: HashSet<&[u8]> = HashSet::new();
-    let mut packages: HashMap<Vec<u8>, HashSet<Key>> = HashMap::new();
+    let mut holding: HashSet<&[u8]> = HashSet::new();
+    let mut packages: HashMap<&[u8], HashSet<Key>> = HashMap::new();
     let mut beside: HashMap<Vec<u8>, HashSet<Key>> = HashMap::new();
     for module in modules.iter().filter(|m| is_indexed(&m.name, m.kind, m.optimization)) {
         let directory = place(&module.path).directory;
         let key = (module.python(), module.optimization);
+        holding.insert(directory);
         match module.kind {
-            ModuleKind::Package => packages.entry(directory.to_vec()).or_default().insert(key),
+            ModuleKind::Package => {
+                holding.extend(parent(directory));
+                packages.entry(directory).or_default().insert(key);
+            }
             ModuleKind::Module => {
                 let last = module.name.rsplit(|b| *b == b'.').next().unwrap_or_default();
-                beside.entry(below(directory, last)).or_default().insert(key)
+                beside.entry(below(directory, last)).or_default().insert(key);
             }
-            ModuleKind::Raw | ModuleKind::Namespace => continue,
-        };
-        with_modules.insert(directory);
+            // Its path is a directory, so this is what that stands in.
+            ModuleKind::Namespace | ModuleKind::Raw => {}
+        }
     }
     let held = |path: &[u8]| {
         packages.get(path).is_some_and(|held| beside.get(path).is_none_or(|beside| beside.is_subset(held)))
@@ -143,7 +159,7 @@ pub fn rows(surveyed: Vec<Surveyed>, modules: &[Module]) -> Vec<Directory> {
         let path = surveyed.path;
         let importable = || path.is_empty() || path.split(|b| *b == b'/').all(is_identifier);
         let extensions = surveyed.seen.as_ref().is_some_and(|seen| !seen.extensions.is_empty());
-        if !with_modules.contains(&path[..]) && !(extensions && importable()) {
+        if !(holding.contains(&path[..]) || extensions && importable()) {
             return None;
         }
         let mtime_ns = surveyed.seen.as_ref().map(|seen| seen.mtime_ns);

@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use pye::convert::{Converter, Options};
 use pye::marshal::version::Version;
+use pye::pye::read::{Module, Pye};
+use pye::pye::{NAMES, PARTS, Part, Record};
 use pye::split::DEFAULT_MIN_BLOB;
 use serde_json::Value;
 use walkdir::WalkDir;
@@ -100,6 +102,22 @@ pub(crate) fn assert_same_pycs(left: &Path, right: &Path) {
     for name in names {
         let same = fs::read(left.join(&name)).expect("readable") == fs::read(right.join(&name)).expect("readable");
         assert!(same, "{} differs", name.display());
+    }
+}
+
+/// That two packages hold the same modules in the same form, whatever they say of directories.
+pub(crate) fn assert_same_modules(left: &Path, right: &Path) {
+    let bytes = [left, right].map(|p| fs::read(p).expect("readable"));
+    let [a, b] = [&bytes[0], &bytes[1]].map(|bytes| Pye::open(bytes).expect("a .pye"));
+    // Names and directories apart; records hold places of names.
+    let other = [Part::Header, Part::Modules, Part::Names, Part::Directories].map(|p| p as usize);
+    for part in (0..PARTS).filter(|p| !other.contains(p)) {
+        assert!(a.part(part) == b.part(part), "{} of {} and {}", NAMES[part], left.display(), right.display());
+    }
+    assert_eq!((a.len(), &a.header().pyc_bytes), (b.len(), &b.header().pyc_bytes));
+    for (a, b) in a.modules().zip(b.modules()).map(|(a, b)| (a.expect("a module"), b.expect("a module"))) {
+        let identity = |m: &Module<'_>| Record { name: 0, path: 0, ..m.record.clone() };
+        assert_eq!((a.name, a.path, identity(&a)), (b.name, b.path, identity(&b)));
     }
 }
 
