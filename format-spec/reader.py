@@ -30,6 +30,8 @@ VERSIONS = {tuple(map(int, row["version"].split("."))): int(row["header_bytes"])
 MODULE_KINDS = {int(row["number"]): row["name"] for row in table("modules.tsv") if row["field"] == "kind"}
 LEVELS = {int(row["number"]) for row in table("modules.tsv") if row["field"] == "level"}
 RAW, MODULE, PACKAGE, NAMESPACE = range(4)
+MINOR = 0  # of the version that this reads
+UNKNOWN = -(2**63)
 
 
 class Broken(Exception):
@@ -89,12 +91,15 @@ class Pye:
         need(len(header) >= 12, "V11", "header cut off")
         self.version = struct.unpack_from("<2H", header, 8)
         need(self.version[0] == 1, "V13", f"format version {self.version[0]}.{self.version[1]}: this reads 1.x")
-        need(len(header) == 184, "V11", f"a header of {len(header)} bytes")
-        self.flags, self.min_blob, self.count, self.pyc_bytes = struct.unpack_from("<3IQ", header, 12)
-        crc, zeros = struct.unpack_from("<2I", header, 176)
-        need(zlib.crc32(header[:176]) == crc, "V14", "the header's CRC32 is wrong")
-        need(zeros == 0, "V15", "reserved bytes after the header's CRC32")
+        need(len(header) >= 48, "V11", f"a header of {len(header)} bytes")
+        self.flags, self.min_blob, self.count, self.pyc_bytes, rows, reserved = struct.unpack_from("<3IQ2I", header, 12)
+        need(len(header) == 48 + 16 * rows, "V11", f"a header of {len(header)} bytes with {rows} rows")
+        crc, zeros = struct.unpack_from("<2I", header, len(header) - 8)
+        need(zlib.crc32(header[:-8]) == crc, "V14", "the header's CRC32 is wrong")
+        need(zeros == reserved == 0, "V15", "reserved bytes after the number of rows or the header's CRC32")
         need(self.flags & ~1 == 0, "V16", f"reserved flags {self.flags:#x}")
+        known = len(SECTIONS) - 1
+        need(rows == known or rows > known and self.version[1] > MINOR, "V54", f"{rows} rows in version 1.{self.version[1]}")
         self.rows = {}
         for row in SECTIONS[1:]:
             size, crc, zeros = struct.unpack_from("<Q2I", header, int(row["header_row_offset"]))
@@ -105,13 +110,35 @@ class Pye:
         need(len(self.parts[".pye.modules"]) == 64 * self.count, "V19", "records and modules differ in number")
         self.package = bool(self.flags & 1)
 
+    def directories(self):
+        """Rows: path, mtime in nanoseconds or None, number of the first name, names."""
+        section, found = self.parts[".pye.directories"], []
+        if not section:
+            return found
+        need(len(section) >= 8, "V55", "directories cut off")
+        rows, entries = struct.unpack_from("<2I", section)
+        need(len(section) == 8 + 24 * rows + 4 * entries, "V55", f"{rows} directories with {entries} names in {len(section)} bytes")
+        names = [name for name, in struct.iter_unpack("<I", section[8 + 24 * rows :])]
+        for path, first, count, zeros, mtime in struct.iter_unpack("<4Iq", section[8 : 8 + 24 * rows]):
+            need(zeros == 0, "V56", "reserved bytes in a row of directories")
+            need(first + count <= entries, "V57", f"names {first} to {first + count} of {entries}")
+            path = self.name(path, "V58")
+            need(not path or not {b"", b".", b".."} & set(path.split(b"/")), "V59", f"directory {path}")
+            listed = [self.name(name, "V58", 256) for name in names[first : first + count]]
+            for name in listed:
+                part = name[:-1] if name.endswith(b"/") else name
+                good = name.endswith(b"/") or len(name) > 3 and name.endswith(b".so")
+                need(good and part not in (b"", b".", b"..") and b"/" not in part and len(part) <= 255, "V60", f"name {name}")
+            found.append((path, None if mtime == UNKNOWN else mtime, first, listed))
+        return found
+
     def modules(self):
         return [Module(self, number) for number in range(self.count)]
 
-    def name(self, at):
+    def name(self, at, rule="V24", most=4096):
         names = self.parts[".pye.names"]
-        end = names.find(b"\0", at, at + 4097)
-        need(at < len(names) and end >= 0, "V24", f"no name at {at}")
+        end = names.find(b"\0", at, at + most + 1)
+        need(at < len(names) and end >= 0, rule, f"no name at {at}")
         return names[at:end]
 
 
@@ -237,6 +264,20 @@ def verify(pye):
     for module in modules:
         verify_holes(pye, module)
     verify_index(pye, modules)
+    verify_directories(pye)
+
+
+def verify_directories(pye):
+    need(pye.package or not pye.parts[".pye.directories"], "V64", "directories in a file of one module")
+    directories, end = pye.directories(), 0
+    paths = [path for path, *_ in directories]
+    need(all(a < b for a, b in zip(paths, paths[1:])), "V61", "directories out of order")
+    for path, _, first, names in directories:
+        need(first == end, "V62", f"the names of {path} start at {first}")
+        end += len(names)
+        need(all(a < b for a, b in zip(names, names[1:])), "V63", f"names of {path} out of order")
+    if directories:
+        need(end == struct.unpack_from("<I", pye.parts[".pye.directories"], 4)[0], "V62", "names of no directory")
 
 
 def verify_holes(pye, module):
@@ -302,6 +343,10 @@ def show(pye):
         for at, number in enumerate(buckets(pye)):
             if number:
                 print(f"  bucket {at} record {number - 1}")
+    for path, mtime, _, names in pye.directories():
+        print(f"directory {path.decode() or '-'} mtime {'unknown' if mtime is None else mtime}")
+        for name in names:
+            print(f"  {name.decode()}")
     for m in pye.modules():
         kind, python = MODULE_KINDS[m.kind], "%d.%d" % m.python
         print(f"module {m.number} {kind} {m.name.decode() or '-'} python {python} level {m.level}")

@@ -23,10 +23,11 @@ use std::sync::OnceLock;
 
 use pye::convert::{Converter, Options};
 use pye::marshal::version::Version;
+use pye::pye::directories::Row;
 use pye::pye::read::Pye;
-use pye::pye::{Header, ModuleKind, Record};
+use pye::pye::{Header, ModuleKind, ROWS, Record};
 
-use pye::tree::{self, PYC};
+use pye::tree::{self, PYC, SO};
 
 /// The threshold the files are split with: below the default, so that small files have blobs.
 const MIN_BLOB: u32 = 32;
@@ -89,11 +90,16 @@ fn convert(path: &Path) -> Vec<u8> {
     pye.to_vec()
 }
 
-/// The package of a tree.
+/// The package of a tree, linked from a copy whose directories have the mtimes that README.md says.
 fn link(tree: &Path) -> Vec<u8> {
-    let (files, errors) = tree::find(&[tree.to_path_buf()], &PYC);
-    assert!(errors.is_empty(), "{errors:?}");
     let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("tree");
+    for (name, bytes) in common::tool::contents(tree, &[]) {
+        common::tool::put(copy.join(name), bytes);
+    }
+    common::tool::settle(&copy);
+    let (files, errors) = tree::find(&[copy], &[PYC[0], PYC[1], SO]);
+    assert!(errors.is_empty(), "{errors:?}");
     let output = dir.path().join("package.pye");
     let options = Options { min_blob: MIN_BLOB, python_version: None };
     let report = pye::link::link(&files, &output, options, &|_| {}).unwrap();
@@ -170,8 +176,10 @@ fn every_pye_in_valid_passes_and_every_one_is_tested() {
 fn lengths_in_the_text_are_those_of_the_code() {
     let text = fs::read_to_string(spec().join("container.md")).unwrap();
     assert!(text.contains(&format!("{} bytes", Header::LEN)), "bytes of the header");
+    assert!(text.contains(&format!("states {ROWS} rows")), "rows of the header");
     let text = fs::read_to_string(spec().join("package.md")).unwrap();
     assert!(text.contains(&format!("{} bytes", Record::LEN)), "bytes of a record");
+    assert!(text.contains(&format!("rows of {} bytes", Row::LEN)), "bytes of a directory's row");
 }
 
 // ---- The second reader ---------------------------------------------------------------------------------------------

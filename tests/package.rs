@@ -476,7 +476,9 @@ fn the_same_files_give_the_same_bytes() {
 // ---- Directories ---------------------------------------------------------------------------------------------------
 
 /// What a package says of its directories: path, mtime, names.
-fn directories(pye: &Pye<'_>) -> BTreeMap<String, (Option<i64>, Vec<String>)> {
+type Directories = BTreeMap<String, (Option<i64>, Vec<String>)>;
+
+fn directories(pye: &Pye<'_>) -> Directories {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let rows = pye.directories().unwrap().iter().map(Result::unwrap);
     rows.map(|d| (text(d.path), (d.mtime_ns, d.names().map(|n| text(n.unwrap())).collect()))).collect()
@@ -531,7 +533,7 @@ fn a_package_tells_when_its_directories_changed_and_what_in_them_hides_its_modul
     symlink(place.at("outside"), tree.join("pkg/linked")).unwrap();
     symlink("other.so", tree.join("pkg/link.so")).unwrap();
     symlink("nowhere", tree.join("pkg/dangling.so")).unwrap();
-    let expected = |roots: &[(&str, &[&str])]| -> BTreeMap<String, (Option<i64>, Vec<String>)> {
+    let expected = |roots: &[(&str, &[&str])]| -> Directories {
         let row = |path: &str, names: &[&str]| {
             (mtime_ns(&tree.join(path)), names.iter().map(|n| (*n).to_string()).collect::<Vec<_>>())
         };
@@ -625,7 +627,7 @@ fn files_of_other_interpreters_and_directories_that_are_excluded_are_left_out() 
         ],
     );
     put(tree.join("test/__init__.py"), "");
-    let linked = |more: Args<'_>| -> (Vec<String>, BTreeMap<String, (Option<i64>, Vec<String>)>) {
+    let linked = |more: Args<'_>| -> (Vec<String>, Directories) {
         let output = place.at("p.pye");
         good(&[&[&"link" as &dyn AsRef<OsStr>, &tree, &"--output", &output], more].concat());
         let bytes = fs::read(output).unwrap();

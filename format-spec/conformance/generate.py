@@ -174,6 +174,10 @@ def packages(python_27, python_312):
     of("package/tails/a.pyc", b"the whole of this text is stored for a module, its tail for another")
     of("package/tails/b.pyc", b"this text is stored for a module, its tail for another")
     of("package/tails/c.pyc", b"the whole of this text is stored for a module, its tail for another")
+    # Not linked, but told of: extension modules, and a package of which nothing was compiled.
+    write("package/pkg/mod.abi3.so", b"hides pkg.mod\n")
+    write("package/pkg/legacy/__init__.py", b"# hides pkg.legacy\n")
+    write("package/native/_speed.cpython-312-x86_64-linux-gnu.so", b"stands alone in its directory\n")
     write("package/broken.pyc", b"\xff\xffkept raw: no header, so no name and no key")
 
 

@@ -8,8 +8,9 @@ use std::cell::RefCell;
 use libfuzzer_sys::fuzz_target;
 use pye::elf::read::sections;
 use pye::marshal::version::Version;
+use pye::pye::directories::can_hide;
 use pye::pye::read::Pye;
-use pye::pye::{Header, ModuleKind, NAMES};
+use pye::pye::{Header, ModuleKind, NAMES, ROWS};
 use pye::{dump, split};
 
 thread_local! {
@@ -25,9 +26,12 @@ fn mended(data: &[u8]) -> Option<Vec<u8>> {
     let ranges = sections(data, NAMES).ok()?;
     let mut out = data.to_vec();
     let header = ranges[0].clone().filter(|r| r.len() == Header::LEN)?;
+    let rows = header.start + 32;
+    out[rows..rows + 4].copy_from_slice(&(ROWS as u32).to_le_bytes());
+    out[rows + 4..rows + 8].fill(0);
     for (i, range) in ranges[1..].iter().enumerate() {
         let contents = &data[range.clone().unwrap_or_default()];
-        let at = header.start + 32 + 16 * i;
+        let at = header.start + Header::ROWS_AT + Header::ROW_LEN * i;
         out[at..at + 8].copy_from_slice(&(contents.len() as u64).to_le_bytes());
         out[at + 8..at + 12].copy_from_slice(&crc32fast::hash(contents).to_le_bytes());
         out[at + 12..at + 16].fill(0);
@@ -82,4 +86,37 @@ fn read(data: &[u8]) {
         }
     }
     let _ = pye.lookup(data, (3, 12), 0);
+    directories(&pye, verified);
+}
+
+/// What a package says of its directories: once verified, each is found by its path, and each name among those that hide its module.
+fn directories(pye: &Pye<'_>, verified: bool) {
+    let _ = pye.directory(b"pkg");
+    let Ok(all) = pye.directories() else {
+        assert!(!verified, "verified, but its directories cannot be read");
+        return;
+    };
+    for directory in all.iter().take(16) {
+        let Ok(directory) = directory else {
+            assert!(!verified, "verified, but a directory cannot be read");
+            continue;
+        };
+        let _ = directory.hides(b"mod").count();
+        let found = pye.directory(directory.path);
+        for name in directory.names().take(16) {
+            let Ok(name) = name else {
+                assert!(!verified, "verified, but a name cannot be read");
+                continue;
+            };
+            assert!(can_hide(name));
+            let file = name.split(|b| *b == b'.').next().unwrap_or_default();
+            let module = name.strip_suffix(b"/").unwrap_or(file);
+            let hidden = directory.hides(module).any(|hidden| hidden.is_ok_and(|hidden| hidden == name));
+            assert!(hidden || !verified, "verified, but not found to hide its module");
+        }
+        if verified {
+            let found = found.expect("verified, but not looked up").expect("verified, but not found");
+            assert_eq!((found.path, found.mtime_ns), (directory.path, directory.mtime_ns));
+        }
+    }
 }

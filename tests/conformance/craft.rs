@@ -3,8 +3,9 @@
 use pye::blob::Store;
 use pye::elf::write::plan;
 use pye::elf::{Section, Segment};
+use pye::pye::directories::{ROWS_AT, Row, UNKNOWN};
 use pye::pye::read::Pye;
-use pye::pye::{Header, NAMES, PARTS, Part, Record, payload};
+use pye::pye::{Header, NAMES, PARTS, Part, ROWS, Record, payload};
 
 /// A file of known contents.
 #[derive(Clone)]
@@ -105,9 +106,19 @@ impl Parts {
 
 /// Corrects the CRC32 of a header's bytes.
 pub(crate) fn fix_crc(header: &mut [u8]) {
-    let at = Header::LEN - 8;
+    let at = header.len() - 8;
     let crc = crc32fast::hash(&header[..at]);
     header[at..at + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// The header's bytes with so many rows: the last left out, or ones of sections that nobody knows added.
+pub(crate) fn with_rows(header: &[u8], rows: usize) -> Vec<u8> {
+    let mut out = header[..header.len() - 8].to_vec();
+    out.resize(Header::ROWS_AT + Header::ROW_LEN * rows, 0);
+    out[32..36].copy_from_slice(&(rows as u32).to_le_bytes());
+    out.extend([0; 8]);
+    fix_crc(&mut out);
+    out
 }
 
 /// The `.pye` of a file in `valid`.
@@ -120,7 +131,7 @@ pub(crate) fn base(name: &str) -> Parts {
 pub(crate) fn valid() -> Vec<(&'static str, Vec<u8>)> {
     let mut later = base("sample_312.pyc");
     later.header.version = (1, 7);
-    // A file of a later minor version, without symbols, with a section that this version reserves.
+    // A file of a later minor version, without symbols, with a section that this version reserves, and a row for it.
     later.extra.push((".pye.image", b"a section that readers of 1.0 do not look at".to_vec()));
     let mut empty = base("package");
     empty.parts = Default::default();
@@ -128,5 +139,18 @@ pub(crate) fn valid() -> Vec<(&'static str, Vec<u8>)> {
     empty.parts[Part::Index as usize] = [2u32, 0, 0].iter().flat_map(|w| w.to_le_bytes()).collect();
     empty.parts[Part::Names as usize] = vec![0];
     (empty.header.modules, empty.header.pyc_bytes) = (0, 0);
-    vec![("later_minor", later.assemble()), ("empty_package", empty.assemble())]
+    // As `pye link` writes it of `.pye` files.
+    let mut unknown = base("package");
+    let rows = u32::from_le_bytes(unknown.parts[Part::Directories as usize][..4].try_into().unwrap());
+    unknown.parts[Part::Directories as usize].truncate(ROWS_AT + Row::LEN * rows as usize);
+    unknown.parts[Part::Directories as usize][4..8].fill(0);
+    for row in unknown.parts[Part::Directories as usize][ROWS_AT..].as_chunks_mut::<{ Row::LEN }>().0 {
+        row[4..12].fill(0);
+        row[16..].copy_from_slice(&UNKNOWN.to_le_bytes());
+    }
+    vec![
+        ("later_minor", later.assemble_with(&with_rows(&later.header_bytes(), ROWS + 1))),
+        ("empty_package", empty.assemble()),
+        ("unknown_directories", unknown.assemble()),
+    ]
 }

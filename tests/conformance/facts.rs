@@ -27,7 +27,7 @@ pub(crate) fn dump(pye: &Pye<'_>) -> String {
     out
 }
 
-/// The header, the sections, the index, the records and their holes.
+/// The header, the sections, the index, the directories, the records and their holes.
 fn facts(pye: &Pye<'_>) -> String {
     let mut out = String::new();
     let header = pye.header();
@@ -43,6 +43,13 @@ fn facts(pye: &Pye<'_>) -> String {
         writeln!(out, "index of {buckets} buckets").unwrap();
         for (at, bucket) in table.iter().enumerate().filter(|(_, b)| **b != 0) {
             writeln!(out, "  bucket {at} record {}", bucket - 1).unwrap();
+        }
+    }
+    for directory in pye.directories().unwrap().iter().map(Result::unwrap) {
+        let mtime = directory.mtime_ns.map_or("unknown".into(), |ns| ns.to_string());
+        writeln!(out, "directory {} mtime {mtime}", name(directory.path)).unwrap();
+        for entry in directory.names() {
+            writeln!(out, "  {}", name(entry.unwrap())).unwrap();
         }
     }
     for (i, module) in pye.modules().enumerate() {

@@ -10,11 +10,12 @@ use pye::error::{Error, Result};
 use pye::marshal::check::check;
 use pye::marshal::pyc;
 use pye::marshal::read::Parser;
+use pye::pye::directories::{ENTRY_LEN, ROWS_AT, Row};
 use pye::pye::read::Pye;
-use pye::pye::{ModuleKind, NAMES, Part, Record, payload};
+use pye::pye::{Header, ModuleKind, NAMES, Part, ROWS, Record, payload};
 use pye::{blob::Store, limits};
 
-use crate::craft::{Parts, base, fix_crc};
+use crate::craft::{Parts, base, fix_crc, with_rows};
 use crate::{files, golden, spec};
 
 /// A row of a table of validity.md.
@@ -73,6 +74,11 @@ fn first_error(path: &Path, bytes: &[u8]) -> Option<(&'static str, Error)> {
                 pye.join(&module, &mut std::io::sink()).map_err(stage("join"))?;
             }
         }
+        for directory in pye.directories().map_err(stage("directory"))?.iter() {
+            for name in directory.map_err(stage("directory"))?.names() {
+                name.map_err(stage("directory"))?;
+            }
+        }
         pye.verify().map_err(stage("verify"))
     };
     stages().err()
@@ -124,6 +130,7 @@ fn every_invalid_file_is_refused_with_the_error_it_states() {
 const MODULES: usize = Part::Modules as usize;
 const INDEX: usize = Part::Index as usize;
 const NAME: usize = Part::Names as usize;
+const DIRECTORIES: usize = Part::Directories as usize;
 const CONTROL: usize = Part::Control as usize;
 const HOLES: usize = Part::Holes as usize;
 
@@ -238,6 +245,7 @@ fn broken_pye() -> Vec<(&'static str, Vec<u8>)> {
     };
     out.push(("v11_longer_header", header(&|h| h.extend([0; 8]))));
     out.push(("v11_shorter_header", header(&|h| h.truncate(h.len() - 8))));
+    out.push(("v11_another_number_of_rows", header(&|h| h[32] += 1)));
     out.push((
         "v12_magic",
         header(&|h| {
@@ -269,6 +277,13 @@ fn broken_pye() -> Vec<(&'static str, Vec<u8>)> {
     out.push(("v14_header_crc", header(&|h| h[16] ^= 1)));
     out.push(("v15_zeros", header(&|h| *h.last_mut().unwrap() = 1)));
     out.push((
+        "v15_after_the_rows",
+        header(&|h| {
+            h[36] = 1;
+            fix_crc(h);
+        }),
+    ));
+    out.push((
         "v16_reserved_flag",
         header(&|h| {
             h[12] |= 2;
@@ -278,14 +293,14 @@ fn broken_pye() -> Vec<(&'static str, Vec<u8>)> {
     out.push((
         "v17_section_zeros",
         header(&|h| {
-            h[44] = 1;
+            h[Header::ROWS_AT + 12] = 1;
             fix_crc(h);
         }),
     ));
     out.push((
         "v18_section_size",
         header(&|h| {
-            h[32 + 16 * (NAME - 1)] += 1;
+            h[Header::ROWS_AT + Header::ROW_LEN * (NAME - 1)] += 1;
             fix_crc(h);
         }),
     ));
@@ -373,6 +388,7 @@ fn broken_pye() -> Vec<(&'static str, Vec<u8>)> {
     let rows = [
         ("v34_modules_crc", MODULES),
         ("v34_names_crc", NAME),
+        ("v34_directories_crc", DIRECTORIES),
         ("v34_control_crc", CONTROL),
         ("v34_holes_crc", HOLES),
         ("v34_str1_crc", payload(Store::Str1)),
@@ -384,7 +400,7 @@ fn broken_pye() -> Vec<(&'static str, Vec<u8>)> {
         out.push((
             name,
             header(&|h| {
-                h[32 + 16 * (part - 1) + 8] ^= 1;
+                h[Header::ROWS_AT + Header::ROW_LEN * (part - 1) + 8] ^= 1;
                 fix_crc(h);
             }),
         ));
@@ -551,7 +567,80 @@ fn broken_pye() -> Vec<(&'static str, Vec<u8>)> {
             w[at] = 0;
         }),
     ));
+
+    // Rows of the header.
+    out.push(("v54_fewer_rows", header(&|h| *h = with_rows(h, ROWS - 1))));
+    out.push(("v54_more_rows", header(&|h| *h = with_rows(h, ROWS + 1))));
+    out.push((
+        "v54_fewer_rows_in_a_later_minor",
+        header(&|h| {
+            h[10] = 1;
+            *h = with_rows(h, ROWS - 1);
+        }),
+    ));
+    broken_directories(&sample, &package, &mut out);
     out
+}
+
+/// Of what the package says of its directories one thing made wrong.
+fn broken_directories(sample: &Parts, package: &Parts, out: &mut Vec<(&'static str, Vec<u8>)>) {
+    let good = &package.parts[DIRECTORIES];
+    let number = |at: usize| u32::from_le_bytes(good[at..at + 4].try_into().unwrap()) as usize;
+    let (rows, entries) = (number(0), number(4));
+    // The directory with most to say.
+    let row = (0..rows).map(|i| ROWS_AT + i * Row::LEN).max_by_key(|at| number(at + 8)).unwrap();
+    let first = ROWS_AT + rows * Row::LEN + number(row + 4) * ENTRY_LEN;
+    assert!(number(row + 8) > 1 && rows > 1);
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut parts = package.clone();
+        change(&mut parts.parts[DIRECTORIES]);
+        parts.assemble()
+    };
+    let set = |at: usize, value: u32| changed(&|d| d[at..at + 4].copy_from_slice(&value.to_le_bytes()));
+    let named = |at: usize, name: &[u8]| {
+        let mut parts = package.clone();
+        let offset = parts.parts[NAME].len() as u32;
+        parts.parts[DIRECTORIES][at..at + 4].copy_from_slice(&offset.to_le_bytes());
+        parts.parts[NAME].extend([name, b"\0"].concat());
+        parts.assemble()
+    };
+    out.push(("v55_longer", changed(&|d| d.push(0))));
+    out.push(("v55_cut", changed(&|d| d.truncate(7))));
+    out.push(("v55_more_rows", set(0, u32::MAX)));
+    out.push(("v56_reserved", set(row + 12, 1)));
+    out.push(("v57_first", set(row + 4, u32::MAX)));
+    out.push(("v57_count", set(row + 8, entries as u32 + 1)));
+    out.push(("v58_path_outside", set(row, u32::MAX)));
+    out.push(("v58_name_outside", set(first, u32::MAX)));
+    out.push(("v58_path_too_long", named(row, &[b'a'; limits::MAX_PATH_BYTES + 1])));
+    out.push(("v58_name_too_long", named(first, &[&[b'a'; limits::MAX_NAME_BYTES + 1][..], b"/"].concat())));
+    out.push(("v59_parent", named(row, b"../pkg")));
+    out.push(("v59_absolute", named(row, b"/pkg")));
+    out.push(("v59_slash_at_the_end", named(row, b"pkg/")));
+    out.push(("v60_parent", named(first, b"../")));
+    out.push(("v60_below", named(first, b"a/b.so")));
+    out.push(("v60_source", named(first, b"legacy.py")));
+    out.push(("v60_suffix_alone", named(first, b".so")));
+    let swap = |at: usize, len: usize| changed(&|d| d[at..at + 2 * len].rotate_left(len));
+    // Those before the first with a name have none, so only their order is changed.
+    assert_eq!((number(ROWS_AT + 8), number(ROWS_AT + Row::LEN + 8)), (0, 0));
+    out.push(("v61_order", swap(ROWS_AT, Row::LEN)));
+    let again = number(ROWS_AT) as u32;
+    out.push(("v61_twice", set(ROWS_AT + Row::LEN, again)));
+    out.push(("v62_gap", set(ROWS_AT + 4, 1)));
+    out.push((
+        "v62_rest",
+        changed(&|d| {
+            d[4..8].copy_from_slice(&(entries as u32 + 1).to_le_bytes());
+            let last = d[d.len() - ENTRY_LEN..].to_vec();
+            d.extend(last);
+        }),
+    ));
+    out.push(("v63_order", swap(first, ENTRY_LEN)));
+    out.push(("v63_twice", set(first + ENTRY_LEN, number(first) as u32)));
+    let mut single = sample.clone();
+    single.parts[DIRECTORIES] = vec![0; ROWS_AT];
+    out.push(("v64_no_package", single.assemble()));
 }
 
 fn name_at(parts: &Parts, at: u32) -> Vec<u8> {

@@ -4,7 +4,7 @@ use pye::blob::{Kind, Store};
 use pye::holes::REFERENCES;
 use pye::marshal::version::VERSIONS;
 use pye::marshal::{Dialect, TYPES};
-use pye::pye::{ModuleKind, NAMES, OPTIMIZATION_OTHER, payload};
+use pye::pye::{Header, ModuleKind, NAMES, OPTIMIZATION_OTHER, payload};
 
 use crate::{golden, spec};
 
@@ -66,7 +66,7 @@ fn sections() {
     let rows = NAMES.iter().enumerate().map(|(i, section)| {
         let store = Store::ALL.into_iter().find(|s| payload(*s) == i);
         let width = store.map_or("-".into(), |s| s.width().to_string());
-        let row = i.checked_sub(1).map_or("-".into(), |row| (32 + 16 * row).to_string());
+        let row = i.checked_sub(1).map_or("-".into(), |row| (Header::ROWS_AT + Header::ROW_LEN * row).to_string());
         vec![(*section).into(), row, width]
     });
     table("sections.tsv", &["name", "header_row_offset", "character_bytes"], rows);

@@ -1,0 +1,1 @@
+# hides pkg.legacy
