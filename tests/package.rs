@@ -571,6 +571,19 @@ fn a_package_tells_when_its_directories_changed_and_what_in_them_hides_its_modul
         assert!(hides(b"both").is_empty());
         assert!(pye.directory(b"native").unwrap().is_none());
     });
+    let report = good(&[&"inspect", &place.at("p.pye"), &"--directories"]);
+    let listed: Vec<(&str, Option<i64>, usize)> = report["directories"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| (d["path"].as_str().unwrap(), d["mtime_ns"].as_i64(), d["names"].as_array().unwrap().len()))
+        .collect();
+    let told: Vec<_> = rows.iter().map(|(path, names)| (*path, mtime_ns(&tree.join(path)), names.len())).collect();
+    assert_eq!(listed, told);
+    let output = tool::run(&[&"inspect", &place.at("p.pye"), &"--directories"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find(|l| l.trim_start().starts_with("native/deeper ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.ends_with(" _c.so") && line.contains(&mtime_ns(&tree.join("native/deeper")).unwrap().to_string()));
     // Of the tree of another root, of files that are named one by one, nothing else is said.
     let second = place.modules("second", &["pkg/more.pyc", "alone/m.pyc"]);
     with_package(&[&tree, &second], &place.at("p.pye"), |pye, _| {

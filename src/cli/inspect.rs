@@ -16,6 +16,7 @@ use crate::map::Map;
 use crate::marshal::pyc::{Header, Validation};
 use crate::marshal::version::Version;
 use crate::merge::Totals;
+use crate::pye::directories::Directory;
 use crate::pye::read::{Module, Pye};
 use crate::pye::{ModuleKind, NAMES, PARTS};
 use crate::split;
@@ -47,6 +48,10 @@ pub(crate) struct Options {
     /// List the modules
     #[arg(long)]
     modules: bool,
+
+    /// List the directories of a package: when each last changed before it was linked, and what in it can hide modules
+    #[arg(long)]
+    directories: bool,
 
     /// List the blobs that merging saved most on
     #[arg(long)]
@@ -128,6 +133,8 @@ struct Report {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     modules: Vec<ModuleRow>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    directories: Vec<DirectoryRow>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     blobs: Vec<BlobRow>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     heap: BTreeMap<String, Vec<HeapRow>>,
@@ -171,6 +178,16 @@ struct ModuleRow {
     control_bytes: u32,
     holes: u32,
     crc32: String,
+}
+
+#[derive(Serialize)]
+struct DirectoryRow {
+    /// Relative to the root; empty for the root itself.
+    path: String,
+    /// Nanoseconds since 1970; null when not known.
+    mtime_ns: Option<i64>,
+    /// What in it can hide a module.
+    names: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -268,6 +285,9 @@ fn inspect_pye(path: &Path, options: &Options) -> anyhow::Result<Report> {
         .map(|store| MergingRow { section: store.section(), totals: census.totals[store as usize] })
         .filter(|row| row.totals.cut.blobs != 0)
         .collect();
+    if options.directories {
+        report.directories = directories(&pye).map_err(|e| e.in_file(path))?;
+    }
     if options.blobs {
         report.blobs = top_blobs(&census, &pye, options.top);
     }
@@ -331,6 +351,15 @@ fn label(kind: ModuleKind) -> &'static str {
         ModuleKind::Package => "packages",
         ModuleKind::Namespace => "namespace packages",
     }
+}
+
+fn directories(pye: &Pye<'_>) -> Result<Vec<DirectoryRow>, Error> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let row = |directory: Directory<'_>| {
+        let names = directory.names().map(|name| name.map(text)).collect::<Result<_, _>>()?;
+        Ok(DirectoryRow { path: text(directory.path), mtime_ns: directory.mtime_ns, names })
+    };
+    pye.directories()?.iter().map(|directory| directory.and_then(row)).collect()
 }
 
 /// The blobs on which merging saved most; of a file of one module simply the largest.
@@ -446,6 +475,15 @@ impl Report {
                 ["module", "Python", "-O", "kind", ".pyc", "control", "holes", "path"],
                 rows,
             ));
+        }
+        if !self.directories.is_empty() {
+            out.push('\n');
+            let rows = self.directories.iter().map(|d| {
+                let path = if d.path.is_empty() { "." } else { &d.path };
+                let mtime = d.mtime_ns.map_or("not known".into(), |ns| ns.to_string());
+                [path.to_string(), mtime, d.names.join(" ")]
+            });
+            out.push_str(&table_with_text(["directory", "mtime in ns", "can hide modules"], rows));
         }
         if !self.blobs.is_empty() {
             out.push('\n');
