@@ -499,6 +499,7 @@ fn a_package_tells_when_its_directories_changed_and_what_in_them_hides_its_modul
             "pkg/__init__.pyc",
             "pkg/__pycache__/fast.cpython-312.pyc",
             "pkg/__pycache__/foo.cpython-312.pyc",
+            "pkg/twice/__init__.pyc",
             "pkg/both.pyc",
             "pkg/both/__pycache__/__init__.cpython-312.pyc",
             "pkg/part.pyc",
@@ -515,6 +516,8 @@ fn a_package_tells_when_its_directories_changed_and_what_in_them_hides_its_modul
         "pkg/fast.cpython-312-x86_64-linux-gnu.so",
         "pkg/fast.abi3.so",
         "pkg/other.so",
+        // Beside a package of the same name, which hides it from every interpreter, not only from those it was compiled for.
+        "pkg/twice.abi3.so",
         "pkg/.so",
         "pkg/directory.so/__init__.py",
         "native/deeper/_c.so",
@@ -556,10 +559,13 @@ fn a_package_tells_when_its_directories_changed_and_what_in_them_hides_its_modul
                 "linked/",
                 "other.so",
                 "part/",
+                "twice.abi3.so",
+                "twice/",
             ],
         ),
         ("pkg/both", &[]),
         ("pkg/part", &[]),
+        ("pkg/twice", &[]),
     ];
     with_package(&[&tree], &place.at("p.pye"), |pye, report| {
         assert_eq!(directories(pye), expected(rows), "{report:#}");

@@ -130,7 +130,8 @@ type Key = ((u8, u8), u8);
 /// directories an extension module. `modules` are those of the package.
 ///
 /// A sub-directory that is a package is named when the package file has no record of it; also when that lacks a version and level of
-/// which it has a module of the same name beside it, which the sub-directory hides.
+/// which it has a module of the same name beside it, which the sub-directory hides; or when an extension module of the name is beside
+/// it, which is hidden whatever the version.
 pub fn rows(surveyed: Vec<Surveyed>, modules: &[Module]) -> Vec<Directory> {
     let mut holding: HashSet<&[u8]> = HashSet::new();
     let mut packages: HashMap<&[u8], HashSet<Key>> = HashMap::new();
@@ -164,9 +165,13 @@ pub fn rows(surveyed: Vec<Surveyed>, modules: &[Module]) -> Vec<Directory> {
         }
         let mtime_ns = surveyed.seen.as_ref().map(|seen| seen.mtime_ns);
         let names = surveyed.seen.map_or_else(Vec::new, |seen| {
-            let others = seen.packages.into_iter().filter(|name| !held(&below(&path, name)));
-            let mut names = seen.extensions;
-            names.extend(others.map(|name| [&name[..], b"/"].concat()));
+            let extension = |name: &[u8]| {
+                seen.extensions.iter().any(|e| e.strip_prefix(name).is_some_and(|rest| rest.starts_with(b".")))
+            };
+            let told = |name: &[u8]| extension(name) || !held(&below(&path, name));
+            let packages = seen.packages.iter().filter(|name| told(name)).map(|name| [&name[..], b"/"].concat());
+            let mut names: Vec<Vec<u8>> = packages.collect();
+            names.extend(seen.extensions);
             names.sort_unstable();
             names
         });
