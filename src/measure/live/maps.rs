@@ -47,14 +47,18 @@ enum State {
     Copied,
 }
 
-/// Maps of all sections that `wanted` accepts (file and section by index), with at most so many cells as it says. Empty when the pages
-/// are not known.
+/// How many cells a map has at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cells {
+    /// [`PageMap::together`].
+    pub together: usize,
+    /// Each of [`PageMap::each`].
+    pub each: usize,
+}
+
+/// Maps of all sections that `wanted` accepts (file and section by index). Empty when the pages are not known.
 #[must_use]
-pub fn page_maps(
-    snapshot: &Snapshot,
-    layout: &Layout,
-    mut wanted: impl FnMut(usize, usize) -> Option<usize>,
-) -> Vec<PageMap> {
+pub fn page_maps(snapshot: &Snapshot, layout: &Layout, wanted: impl Fn(usize, usize) -> Option<Cells>) -> Vec<PageMap> {
     if snapshot.pages.is_err() {
         return Vec::new();
     }
@@ -75,11 +79,11 @@ pub fn page_maps(
             let Some(cells) = wanted(number, section) else { continue };
             let range = file.pages(section, snapshot.page_size);
             let pages = range.end - range.start;
-            let count = (cells as u64).min(pages);
-            if count == 0 {
+            if pages == 0 {
                 continue;
             }
-            let strip = |states: &States| {
+            let strip = |states: &States, cells: usize| {
+                let count = (cells.max(1) as u64).min(pages);
                 let mut strip = vec![Cell::default(); count as usize];
                 for (index, cell) in strip.iter_mut().enumerate() {
                     // Cell i stands for the pages p with p * count / pages = i.
@@ -108,8 +112,8 @@ pub fn page_maps(
                 file: number,
                 section,
                 pages,
-                together: strip(&all),
-                each: states.iter().map(|(pid, states)| (*pid, strip(states))).collect(),
+                together: strip(&all, cells.together),
+                each: states.iter().map(|(pid, states)| (*pid, strip(states, cells.each))).collect(),
             });
         }
     }
