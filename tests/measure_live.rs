@@ -158,6 +158,10 @@ fn section<'a>(process: &'a Value, name: &str) -> &'a Value {
     sections.iter().find(|row| row["section"] == name).unwrap_or_else(|| panic!("no {name} in {process:#}"))
 }
 
+fn is(process: &Value, pid: &str) -> bool {
+    process["pid"].as_u64() == pid.parse().ok()
+}
+
 fn class<'a>(process: &'a Value, name: &str) -> &'a Value {
     process["classes"].as_array().unwrap().iter().find(|row| row["class"] == name).unwrap()
 }
@@ -259,7 +263,7 @@ fn a_tree_has_its_children_and_their_copies() {
     assert_eq!(processes.len(), 4);
     let page = number(&report["page_size"]);
     for process in processes {
-        if process["pid"].to_string() == parent.pid() {
+        if is(process, &parent.pid()) {
             assert!(process["sections"].as_array().unwrap().is_empty(), "the parent maps nothing");
             assert!(process["payload"]["share"].is_null());
             continue;
@@ -318,7 +322,7 @@ fn a_tree_that_changes_all_the_time_is_measured() {
     for _ in 0..20 {
         let report = json(&run(&["--json", "--tree", &parent.pid()]));
         let processes = report["processes"].as_array().unwrap();
-        assert!(processes.iter().any(|process| process["pid"].to_string() == parent.pid()));
+        assert!(processes.iter().any(|process| is(process, &parent.pid())));
         assert!(processes.iter().all(|process| number(&process["total"]["resident"]) > 0));
         let missing = report["missing"].as_array().unwrap();
         assert!(missing.iter().all(|missing| missing["why"].as_str().unwrap().starts_with("it ")), "{missing:?}");
