@@ -5,9 +5,9 @@
 
 use std::fmt::Write as _;
 
-use pye::measure::live::account::ProcessReport;
-use pye::measure::live::maps::{Cell, Cells, PageMap, page_maps};
-use pye::measure::live::{Layout, Snapshot};
+use crate::measure::live::account::ProcessReport;
+use crate::measure::live::maps::{Cell, Cells, PageMap, page_maps};
+use crate::measure::live::{Layout, Snapshot};
 
 use super::live::Output;
 use super::method;
