@@ -11,6 +11,8 @@
 //! /proc/PID/pagemap ─► pagemap  (one entry a page) ───────────────┴─► report
 //! ```
 //!
+//! [`live`] does the same for processes that do their own work: whatever they map, by class.
+//!
 //! # Why page frames are compared, not map counts
 //! What smaps calls `Shared_*`, `Private_*` and `Pss`, and bit 56 of a pagemap entry, come from the kernel's map counts, and
 //! these answer another question:

@@ -234,7 +234,8 @@ mod tests {
         assert_eq!(counters(RECORDED, SHARED), shared);
         let written = Counters { pss: 26 * 1024, uss: 8192, shared: 57344, anonymous: 8192, ..shared };
         assert_eq!(counters(RECORDED, PRIVATE), written);
-        let mapping = Smaps::parse(RECORDED.as_bytes()).unwrap().mapping(SHARED.0, SHARED.1).unwrap();
+        let smaps = Smaps::parse(RECORDED.as_bytes()).unwrap();
+        let mapping = smaps.mapping(SHARED.0, SHARED.1).unwrap();
         assert_eq!(mapping.inode, ((0xfe, 0), 2_162_689));
     }
 

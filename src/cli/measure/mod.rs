@@ -44,7 +44,7 @@ pub(crate) struct Options {
     #[arg(conflicts_with_all = ["pid", "tree", "cgroup", "command", "watch", "openmetrics", "html", "output"])]
     file: Option<PathBuf>,
     /// How many processes to start for FILE
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 4, requires = "file",
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 4, conflicts_with_all = ["pid", "tree", "cgroup", "command"],
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PROCESSES)))]
     processes: u32,
 
@@ -63,19 +63,19 @@ pub(crate) struct Options {
     #[arg(last = true, value_name = "COMMAND", help_heading = "A command", conflicts_with_all = ["pid", "tree", "cgroup"])]
     command: Vec<OsString>,
     /// Start N copies of the command side by side
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "command", help_heading = "A command",
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = NOT_A_COMMAND, help_heading = "A command",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PROCESSES)))]
     workers: u32,
     /// Measure when every copy has written TEXT to its standard output or error. By default: when number and size of its
     /// processes have not changed for a second
-    #[arg(long, value_name = "TEXT", requires = "command", help_heading = "A command")]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = NOT_A_COMMAND, help_heading = "A command")]
     ready: Option<String>,
     /// Measure so long after the start
-    #[arg(long, value_name = "SECONDS", requires = "command", conflicts_with = "ready", value_parser = seconds,
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = NOT_A_COMMAND, conflicts_with = "ready", value_parser = seconds,
           help_heading = "A command")]
     after: Option<Duration>,
     /// Give up when the command is not ready by then
-    #[arg(long, value_name = "SECONDS", requires = "command", default_value = "60", value_parser = seconds,
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = NOT_A_COMMAND, default_value = "60", value_parser = seconds,
           help_heading = "A command")]
     timeout: Duration,
 
@@ -99,6 +99,9 @@ pub(crate) struct Options {
     #[command(flatten)]
     format: Format,
 }
+
+/// What options of a command have no meaning for. (`requires` would not do: clap does not ask for what conflicts with what is there.)
+const NOT_A_COMMAND: [&str; 4] = ["file", "pid", "tree", "cgroup"];
 
 const EXAMPLES: &str = "\
 Examples:

@@ -96,14 +96,11 @@ fn rows(process: &ProcessReport) -> Vec<(&str, &str, Usage)> {
     sections.into_iter().map(|(name, usage)| (first, name, usage)).chain(classes).collect()
 }
 
+/// The program without its arguments: those may be secret, and are of no use as a label.
 fn labels(process: &ProcessReport) -> String {
     let id = process.identity.id;
-    format!(
-        "pid=\"{}\",start_time=\"{}\",command=\"{}\"",
-        id.pid,
-        id.start_time,
-        escaped(&process.identity.command.join(" "))
-    )
+    let program = process.identity.command.first().map_or("", |path| path.rsplit('/').next().unwrap_or(path));
+    format!("pid=\"{}\",start_time=\"{}\",program=\"{}\"", id.pid, id.start_time, escaped(program))
 }
 
 /// A label's value: the three characters that the specification has escaped.

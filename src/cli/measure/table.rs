@@ -125,9 +125,13 @@ pub(super) fn by_name(sections: &[SectionUsage]) -> Vec<(&str, Usage)> {
     order
 }
 
-/// Number and command.
+/// Number and command, the program without its directory.
 pub(super) fn name(process: &Identity) -> String {
-    let command = clean(&process.command.join(" "));
+    let (program, arguments) =
+        process.command.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    let program = program.rsplit('/').next().unwrap_or(program);
+    let command =
+        clean(&std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" "));
     let short: String = command.chars().take(COMMAND).collect();
     let more = if command.chars().nth(COMMAND).is_some() { "…" } else { "" };
     format!("{} {short}{more}", process.id.pid)

@@ -624,3 +624,262 @@ fn apportion(total: u64, weights: &[f64]) -> Vec<u64> {
     }
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::pagemap;
+    use crate::measure::report::ProcessId;
+    use crate::measure::smaps::Smaps;
+
+    const PAGE: u64 = 4096;
+
+    /// Recorded on Linux 6.18 as root in three processes that one process forked and that then mapped the same file privately: the
+    /// first read all of it, the second all of it, and wrote to two pages at its end, the third the first half. Some of their
+    /// mappings only.
+    const RECORDED: [(&str, &[u8]); 3] = [
+        (include_str!("../testdata/live/first.smaps.txt"), include_bytes!("../testdata/live/first.pagemap.bin")),
+        (include_str!("../testdata/live/second.smaps.txt"), include_bytes!("../testdata/live/second.pagemap.bin")),
+        (include_str!("../testdata/live/third.smaps.txt"), include_bytes!("../testdata/live/third.pagemap.bin")),
+    ];
+
+    /// The bits of an entry that hold the page frame number.
+    const FRAME: u64 = (1 << 55) - 1;
+
+    const FILE: usize = 0;
+    const HEAP: usize = 1;
+    const REST_OF_ALL: usize = 2;
+
+    fn identity(pid: u32) -> Identity {
+        Identity { id: ProcessId { pid, start_time: 7 }, parent: 1, command: vec!["x".into()] }
+    }
+
+    /// The snapshot of the recorded processes, with each text and entry changed.
+    fn recorded(text: impl Fn(&str) -> String, entry: impl Fn(u64) -> u64) -> Snapshot {
+        let process = |(pid, (smaps, entries)): (usize, &(&str, &[u8]))| {
+            let mappings = Smaps::parse(text(smaps).as_bytes()).unwrap().into_mappings();
+            let changed: Vec<u8> =
+                entries.as_chunks().0.iter().flat_map(|e| entry(u64::from_le_bytes(*e)).to_ne_bytes()).collect();
+            let mut all = pagemap::entries(&changed);
+            let pages = mappings
+                .iter()
+                .map(|mapping| {
+                    let pages = all.by_ref().take(((mapping.end - mapping.start) / PAGE) as usize).enumerate();
+                    pages.filter(|(_, page)| *page != Page::Absent).map(|(at, page)| (at as u64, page)).collect()
+                })
+                .collect();
+            Process { identity: identity(pid as u32 + 1), mappings, pages }
+        };
+        Snapshot {
+            time: 0.0,
+            page_size: PAGE,
+            pages: Ok(()),
+            processes: RECORDED.iter().enumerate().map(process).collect(),
+            missing: Vec::new(),
+        }
+    }
+
+    fn as_recorded() -> Snapshot {
+        recorded(str::to_owned, |entry| entry)
+    }
+
+    fn section(name: &str, start: u64, len: u64, payload: bool) -> Section {
+        Section { name: name.into(), range: start..start + len, payload }
+    }
+
+    fn layout(snapshot: &Snapshot) -> Layout {
+        let class = |key| Class { key, title: key, holds: key };
+        let sections = vec![
+            section(".names", 0x1ec0, 4590, false),
+            section(".control", 0x4000, 410_733, false),
+            section(".holes", 0x6846d, 35_480, false),
+            section(".str1", 0x71000, 109_500, true),
+            section(".bytes", 0x8c000, 355_100, true),
+        ];
+        let place = |mapping: &Mapping| match &mapping.name[..] {
+            name if name.ends_with(b".pye") => Place::File(0),
+            b"[heap]" => Place::Class(HEAP),
+            _ => Place::Class(REST_OF_ALL),
+        };
+        Layout {
+            classes: vec![class("file"), class("heap"), class("rest")],
+            files: vec![SectionedFile { path: "web.pye".into(), class: FILE, sections }],
+            places: snapshot.processes.iter().map(|process| process.mappings.iter().map(place).collect()).collect(),
+        }
+    }
+
+    fn accounted(snapshot: &Snapshot) -> Report {
+        account(snapshot, &layout(snapshot))
+    }
+
+    /// What must hold of every report, however it was made.
+    fn check_sums(snapshot: &Snapshot, report: &Report) {
+        let mut all = Usage::default();
+        for (process, seen) in report.processes.iter().zip(&snapshot.processes) {
+            let kernel = |field: fn(&Counters) -> u64| seen.mappings.iter().map(|m| field(&m.counters)).sum::<u64>();
+            let total = &process.total;
+            assert_eq!(total.mapped, kernel(|c| c.mapped));
+            assert_eq!(total.resident, kernel(|c| c.resident));
+            assert_eq!(total.pss, kernel(|c| c.pss));
+            assert_eq!(total.uss, kernel(|c| c.uss));
+            assert_eq!(total.swapped, kernel(|c| c.swap));
+            let mut sections = Usage::zero(true, true);
+            process.sections.iter().for_each(|row| sections.add(&row.usage));
+            assert_eq!(sections, process.classes[FILE].usage);
+            for usage in process.classes.iter().map(|c| &c.usage).chain(process.sections.iter().map(|s| &s.usage)) {
+                let parts = usage.shared.unwrap_or(0) + usage.private + usage.copied.unwrap_or(0);
+                assert_eq!(parts, usage.resident, "{usage:?}");
+            }
+            all.resident += total.resident;
+            all.pss += total.pss;
+        }
+        assert_eq!((report.total.usage.resident, report.total.usage.pss), (all.resident, all.pss));
+    }
+
+    fn find<'a>(sections: &'a [SectionUsage], name: &str) -> &'a Usage {
+        &sections.iter().find(|row| row.section == name).unwrap().usage
+    }
+
+    #[test]
+    fn recorded_frames_tell_what_the_three_share() {
+        let snapshot = as_recorded();
+        let report = accounted(&snapshot);
+        check_sums(&snapshot, &report);
+        assert_eq!((report.method, &report.unknown[..]), (Method::PageFrames, &[][..]));
+        // The first has all 87 pages of the bytes section; the second has written to one of them, and to one behind it.
+        let [first, second, third] = [0, 1, 2].map(|at| &report.processes[at]);
+        let bytes = find(&first.sections, ".bytes");
+        assert_eq!(
+            (bytes.mapped, bytes.resident, bytes.shared, bytes.copied),
+            (87 * PAGE, 87 * PAGE, Some(86 * PAGE), Some(0))
+        );
+        let bytes = find(&second.sections, ".bytes");
+        assert_eq!((bytes.shared, bytes.private, bytes.copied), (Some(86 * PAGE), 0, Some(PAGE)));
+        assert_eq!(find(&second.sections, REST).copied, Some(PAGE));
+        assert!(bytes.uss >= PAGE && bytes.pss > bytes.uss);
+        // The payload lies in the second half, of which the third has read the start, if anything.
+        assert!(find(&third.sections, ".control").shared > Some(90 * PAGE));
+        let shared = find(&first.sections, ".str1").shared.unwrap() + 86 * PAGE;
+        let present = find(&first.sections, ".str1").resident + 87 * PAGE;
+        assert_eq!((first.payload.shared, first.payload.present), (Some(shared), present));
+        assert_eq!(first.payload.share, Some(shared as f64 / present as f64));
+        // What fork has passed on is shared, though it is no file's.
+        assert!(first.classes[HEAP].usage.shared > Some(100 * PAGE));
+        assert_eq!(first.classes[HEAP].usage.copied, None);
+        // Each frame once: more than one process has, and less than all three.
+        let in_memory = report.total.in_memory.unwrap();
+        assert!(in_memory > first.total.resident && in_memory < report.total.usage.resident);
+    }
+
+    #[test]
+    fn without_frames_the_bits_decide_and_it_is_said() {
+        let snapshot = recorded(str::to_owned, |entry| entry & !FRAME);
+        let report = accounted(&snapshot);
+        check_sums(&snapshot, &report);
+        assert_eq!(report.method, Method::PagemapBits);
+        assert!(report.unknown[0].why.starts_with("not permitted"), "{:?}", report.unknown);
+        assert_eq!(report.total.in_memory, None);
+        assert_eq!(find(&report.processes[1].sections, ".bytes").copied, Some(PAGE));
+        assert_eq!(serde_json::to_value(&report).unwrap()["total"]["in_memory"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn one_hidden_frame_voids_all() {
+        let mut snapshot = as_recorded();
+        let page =
+            snapshot.processes[2].pages.iter_mut().flatten().find(|(_, page)| matches!(page, Page::Present { .. }));
+        page.unwrap().1 = Page::Present { frame: None, file: true, exclusive: false };
+        assert_eq!(accounted(&snapshot).method, Method::PagemapBits);
+    }
+
+    #[test]
+    fn without_pages_sections_are_known_only_where_a_mapping_has_one() {
+        let mut snapshot = as_recorded();
+        snapshot.pages = Err(Unknown { what: "pagemap", why: "not permitted: /proc/1/pagemap".into() });
+        snapshot.processes.iter_mut().for_each(|process| process.pages.clear());
+        let report = accounted(&snapshot);
+        check_sums(&snapshot, &report);
+        assert_eq!(report.method, Method::Smaps);
+        let names =
+            |report: &Report| report.processes[0].sections.iter().map(|row| row.section.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&report), [SEVERAL]);
+        assert_eq!((report.processes[0].payload.shared, report.total.payload.share), (None, None));
+        // The same mapping, were it of one section.
+        let mut layout = layout(&snapshot);
+        layout.files[0].sections = vec![section(".all", 0, 1 << 20, true)];
+        assert_eq!(names(&account(&snapshot, &layout)), [".all"]);
+    }
+
+    #[test]
+    fn swapped_and_merged_pages_are_told() {
+        // All that was copied from the file in the second process has been swapped out, and of the heap 8 kB are merged.
+        let text = |smaps: &str| {
+            smaps
+                .replace("KSM:                   0 kB", "KSM:                   8 kB")
+                .replace("Swap:                  0 kB", "Swap:                 12 kB")
+        };
+        let snapshot = recorded(text, |entry| entry);
+        let report = accounted(&snapshot);
+        check_sums(&snapshot, &report);
+        let heap = &report.processes[0].classes[HEAP].usage;
+        assert_eq!((heap.ksm, heap.swapped), (Some(8192), 12 << 10));
+        let without = recorded(|smaps| smaps.replace("KSM: ", "Ksm: "), |entry| entry);
+        let report = accounted(&without);
+        assert_eq!((report.total.usage.ksm, report.processes[0].total.ksm), (None, None));
+        assert!(report.unknown.iter().any(|unknown| unknown.what == "ksm"));
+    }
+
+    #[test]
+    fn a_copy_that_is_swapped_out_counts_as_payload_that_is_not_shared() {
+        let mut snapshot = as_recorded();
+        let report = accounted(&snapshot);
+        for pages in &mut snapshot.processes[1].pages {
+            for (_, page) in pages.iter_mut().filter(|(_, page)| matches!(page, Page::Present { file: false, .. })) {
+                *page = Page::Swapped;
+            }
+        }
+        assert_eq!(accounted(&snapshot).processes[1].payload, report.processes[1].payload);
+    }
+
+    #[test]
+    fn one_process_shares_with_nobody() {
+        let mut snapshot = as_recorded();
+        snapshot.processes.truncate(1);
+        let report = accounted(&snapshot);
+        assert_eq!((report.total.usage.shared, report.processes[0].total.shared), (None, None));
+        assert_eq!((report.total.payload.shared, report.total.payload.share), (None, None));
+    }
+
+    #[test]
+    fn a_frame_at_another_place_of_the_file_is_not_the_same() {
+        let mut snapshot = as_recorded();
+        for process in &mut snapshot.processes[1..] {
+            process.mappings.iter_mut().filter(|m| m.name.ends_with(b".pye")).for_each(|m| m.offset += 1 << 30);
+        }
+        assert_eq!(accounted(&snapshot).processes[0].payload.shared, Some(0));
+    }
+
+    #[test]
+    fn a_page_of_two_sections_is_the_ones_that_have_most_of_it() {
+        let file = SectionedFile {
+            path: "x".into(),
+            class: 0,
+            sections: vec![
+                section("a", 100, 3000, true),
+                section("b", 3100, 3000, true),
+                section("c", 6100, 5000, true),
+                section("none", 0, 0, true),
+            ],
+        };
+        assert_eq!([0, 1, 2, 3].map(|page| file.owner(page, PAGE)), [0, 2, 2, 4]);
+        assert_eq!([0, 1, 2, 3].map(|index| file.pages(index, PAGE)), [0..1, 1..1, 1..3, 0..0]);
+    }
+
+    #[test]
+    fn parts_add_up() {
+        assert_eq!(apportion(10, &[1.0, 1.0, 1.0]), [3, 4, 3]);
+        assert_eq!(apportion(10, &[0.0, 2.0, 0.0]), [0, 10, 0]);
+        assert_eq!(apportion(10, &[0.0, 0.0]), [10, 0]);
+        assert_eq!(apportion(0, &[]), [0; 0]);
+    }
+}

@@ -295,3 +295,68 @@ fn listen(mut output: impl Read + Send + 'static, word: &str, index: usize, send
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn start(script: &str, count: u32, ready: &Ready) -> Workers {
+        Workers::start(&["/bin/sh".into(), "-c".into(), script.into()], count, ready).unwrap()
+    }
+
+    fn running(pids: &[u32]) -> Vec<Identity> {
+        processes::trees(pids).unwrap()
+    }
+
+    #[test]
+    fn all_copies_are_awaited_and_all_they_started_is_ended() {
+        let ready = Ready::Says("all set".into());
+        // The word comes in two writes, once on each output; a child has left the group.
+        let script = "setsid sleep 1000 & sleep 1000 & printf 'all '; printf 'set\\n'; wait";
+        let mut workers = start(script, 2, &ready);
+        workers.wait(&ready, LONG, &AtomicBool::new(false)).unwrap();
+        let mut all = running(&workers.pids());
+        while all.iter().filter(|process| process.command[0] == "sleep").count() < 4 {
+            // `setsid` is on its way to become `sleep`.
+            all = running(&workers.pids());
+        }
+        assert_eq!(all.len(), 6, "{all:?}");
+        let ends = workers.end();
+        assert!(ends.iter().all(|end| end.asked_to_end && end.signal == Some(15)), "{ends:?}");
+        assert!(all.iter().all(|process| !processes::runs(process.id)), "{all:?}");
+    }
+
+    #[test]
+    fn one_that_ends_early_is_named_with_its_status() {
+        for (script, how) in [("exit 3", "exit status 3"), ("kill -KILL $$", "signal 9")] {
+            let mut workers = start(script, 1, &Ready::Settled);
+            let pid = workers.pids()[0];
+            let error = workers.wait(&Ready::Settled, LONG, &AtomicBool::new(false)).unwrap_err();
+            assert!(error.to_string().contains(&format!("process {pid} ended before: {how}")), "{error}");
+            assert!(error.help().unwrap().contains("--ready"));
+            assert!(!workers.end()[0].asked_to_end);
+        }
+    }
+
+    #[test]
+    fn one_that_never_says_it_is_given_up_and_so_is_an_interrupted_wait() {
+        let ready = Ready::Says("never".into());
+        let mut workers = start("sleep 1000", 2, &ready);
+        let error = workers.wait(&ready, Duration::from_millis(1), &AtomicBool::new(false)).unwrap_err().to_string();
+        assert!(error.contains("2 of 2 commands did not write \"never\" within"), "{error}");
+        let error = workers.wait(&ready, LONG, &AtomicBool::new(true)).unwrap_err().to_string();
+        assert!(error.contains("interrupted"), "{error}");
+        let all = running(&workers.pids());
+        drop(workers);
+        assert!(all.iter().all(|process| !processes::runs(process.id)));
+    }
+
+    #[test]
+    fn a_size_is_settled_when_it_hardly_changes() {
+        assert!(settled(&[(2, 6400), (2, 6500), (2, 6450)]));
+        assert!(!settled(&[(2, 6400), (2, 6600)]));
+        assert!(!settled(&[(2, 6400), (3, 6400)]));
+    }
+}

@@ -47,14 +47,18 @@ enum State {
     Copied,
 }
 
-/// Maps of all sections that `wanted` accepts (file and section by index), with at most so many cells as it says. Empty when the pages
-/// are not known.
+/// How many cells a map has at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cells {
+    /// [`PageMap::together`].
+    pub together: usize,
+    /// Each of [`PageMap::each`].
+    pub each: usize,
+}
+
+/// Maps of all sections that `wanted` accepts (file and section by index). Empty when the pages are not known.
 #[must_use]
-pub fn page_maps(
-    snapshot: &Snapshot,
-    layout: &Layout,
-    mut wanted: impl FnMut(usize, usize) -> Option<usize>,
-) -> Vec<PageMap> {
+pub fn page_maps(snapshot: &Snapshot, layout: &Layout, wanted: impl Fn(usize, usize) -> Option<Cells>) -> Vec<PageMap> {
     if snapshot.pages.is_err() {
         return Vec::new();
     }
@@ -75,11 +79,11 @@ pub fn page_maps(
             let Some(cells) = wanted(number, section) else { continue };
             let range = file.pages(section, snapshot.page_size);
             let pages = range.end - range.start;
-            let count = (cells as u64).min(pages);
-            if count == 0 {
+            if pages == 0 {
                 continue;
             }
-            let strip = |states: &States| {
+            let strip = |states: &States, cells: usize| {
+                let count = (cells.max(1) as u64).min(pages);
                 let mut strip = vec![Cell::default(); count as usize];
                 for (index, cell) in strip.iter_mut().enumerate() {
                     // Cell i stands for the pages p with p * count / pages = i.
@@ -108,8 +112,8 @@ pub fn page_maps(
                 file: number,
                 section,
                 pages,
-                together: strip(&all),
-                each: states.iter().map(|(pid, states)| (*pid, strip(states))).collect(),
+                together: strip(&all, cells.together),
+                each: states.iter().map(|(pid, states)| (*pid, strip(states, cells.each))).collect(),
             });
         }
     }
@@ -134,4 +138,69 @@ fn states(process: &Process, places: &[Place], file: usize, sharers: &Sharers, p
         }
     }
     states
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use super::*;
+    use crate::measure::live::{Class, Identity, Section, SectionedFile};
+    use crate::measure::report::ProcessId;
+    use crate::measure::smaps::{Counters, Mapping};
+
+    const PAGE: u64 = 4096;
+
+    fn process(pid: u32, pages: Vec<(u64, Page)>) -> Process {
+        let mapping = Mapping {
+            start: 1 << 30,
+            end: (1 << 30) + 12 * PAGE,
+            executable: false,
+            offset: 0,
+            inode: ((1, 1), 1),
+            name: b"/x".to_vec(),
+            counters: Counters::default(),
+        };
+        let identity = Identity { id: ProcessId { pid, start_time: 1 }, parent: 1, command: Vec::new() };
+        Process { identity, mappings: vec![mapping], pages: vec![pages] }
+    }
+
+    fn page(frame: u64, file: bool) -> Page {
+        Page::Present { frame: NonZeroU64::new(frame), file, exclusive: false }
+    }
+
+    #[test]
+    fn each_page_counts_in_one_cell_and_copies_are_never_hidden() {
+        let snapshot = Snapshot {
+            time: 0.0,
+            page_size: PAGE,
+            pages: Ok(()),
+            processes: vec![
+                process(1, vec![(2, page(12, true)), (3, page(13, true)), (4, page(14, true)), (5, page(99, false))]),
+                process(2, vec![(2, page(12, true)), (4, page(77, true)), (5, page(15, true)), (6, Page::Swapped)]),
+            ],
+            missing: Vec::new(),
+        };
+        let layout = Layout {
+            classes: vec![Class { key: "x", title: "x", holds: "x" }],
+            files: vec![SectionedFile {
+                path: "/x".into(),
+                class: 0,
+                sections: vec![Section { name: "s".into(), range: 2 * PAGE..12 * PAGE, payload: true }],
+            }],
+            places: vec![vec![Place::File(0)]; 2],
+        };
+        // Ten pages in four cells: of 3, 2, 3 and 2 pages.
+        let maps = page_maps(&snapshot, &layout, |_, _| Some(Cells { together: 4, each: 10 }));
+        let cell = |shared, private, copied, absent| Cell { shared, private, copied, absent };
+        assert_eq!((maps.len(), maps[0].pages), (1, 10));
+        assert_eq!(maps[0].together, [cell(1, 2, 0, 0), cell(0, 0, 2, 0), cell(0, 0, 0, 3), cell(0, 0, 0, 2)]);
+        let (pid, cells) = &maps[0].each[1];
+        assert_eq!((*pid, cells.len()), (2, 10));
+        assert_eq!(
+            cells[..5],
+            [cell(1, 0, 0, 0), cell(0, 0, 0, 1), cell(0, 1, 0, 0), cell(0, 1, 0, 0), cell(0, 0, 1, 0)]
+        );
+        assert!(page_maps(&snapshot, &layout, |_, _| None).is_empty());
+    }
 }

@@ -24,7 +24,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::report::{ProcessId, Unknown};
+use super::report::Unknown;
 use super::{pagemap, smaps};
 use crate::error::Error;
 
@@ -44,7 +44,7 @@ const STEP: u64 = 1 << 16;
 pub struct Missing {
     /// Its number.
     pub pid: u32,
-    /// When it started, if it was alive at first: see [`ProcessId`].
+    /// When it started, if it was alive at first: see [`super::ProcessId`].
     pub start_time: Option<u64>,
     /// Why.
     pub why: String,
@@ -241,7 +241,10 @@ pub fn roll_up(processes: &[Identity]) -> RollUp {
     let (mut sums, mut missing_ones) = (Vec::new(), Vec::new());
     for identity in processes {
         let path = format!("/proc/{}/smaps_rollup", identity.id.pid);
-        let read = proc_text(&path).and_then(|text| smaps::rollup(&text).map_err(|e| e.in_file(&path).to_string()));
+        let same = |text| if processes::runs(identity.id) { Ok(text) } else { Err(ENDED.to_owned()) };
+        let read = proc_text(&path)
+            .and_then(same)
+            .and_then(|text| smaps::rollup(&text).map_err(|e| e.in_file(&path).to_string()));
         match read {
             Ok(c) => sums.push(Sums {
                 identity: identity.clone(),
@@ -276,9 +279,48 @@ pub fn executables(snapshot: &Snapshot) -> BTreeMap<u32, PathBuf> {
     pids.filter_map(|pid| Some((pid, executable(pid)?))).collect()
 }
 
-/// The number and start time of a process.
-impl From<&Identity> for ProcessId {
-    fn from(identity: &Identity) -> ProcessId {
-        identity.id
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_process_with_the_same_number_is_noticed() {
+        let me = processes::find(std::process::id()).unwrap();
+        let mut before = me.clone();
+        before.id.start_time -= 1;
+        let whole = snapshot(&[me.clone(), before.clone()]);
+        assert_eq!(whole.processes.iter().map(|process| &process.identity).collect::<Vec<_>>(), [&me]);
+        assert_eq!(whole.missing, [missing(&before, ENDED.into())]);
+        let sums = roll_up(&[before.clone(), me.clone()]);
+        assert_eq!((sums.processes.len(), &sums.processes[0].identity), (1, &me));
+        assert_eq!(sums.missing, [missing(&before, ENDED.into())]);
+        assert!(sums.total_pss > 0 && sums.processes[0].resident >= sums.processes[0].uss);
+    }
+
+    #[test]
+    fn only_pages_that_are_there_are_kept() {
+        let me = processes::find(std::process::id()).unwrap();
+        let seen = snapshot(&[me]);
+        let process = &seen.processes[0];
+        assert_eq!(process.mappings.len(), process.pages.len());
+        for (mapping, pages) in process.mappings.iter().zip(&process.pages) {
+            let count = (mapping.end - mapping.start) / seen.page_size;
+            assert!(pages.iter().all(|(index, page)| *index < count && *page != pagemap::Page::Absent));
+            assert!(mapping.counters.resident + mapping.counters.swap > 0 || pages.is_empty());
+        }
+        assert!(process.pages.iter().any(|pages| !pages.is_empty()));
+    }
+
+    #[test]
+    fn errors_of_proc_are_told_apart() {
+        let of = |error| Failure::of(&error, "/proc/1/smaps");
+        assert!(matches!(of(io::Error::from_raw_os_error(ESRCH)), Failure::Ended));
+        assert!(matches!(of(io::ErrorKind::NotFound.into()), Failure::Ended));
+        assert!(
+            matches!(of(io::ErrorKind::PermissionDenied.into()), Failure::Refused(why) if why == "not permitted: /proc/1/smaps")
+        );
+        assert!(
+            matches!(of(io::ErrorKind::OutOfMemory.into()), Failure::Refused(why) if why.starts_with("not available"))
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use procfs::FromRead;
 use procfs::process::Stat;
@@ -12,8 +12,9 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::measure::report::ProcessId;
 
-/// Where the unified hierarchy is mounted: `Documentation/admin-guide/cgroup-v2.rst` leaves it to the system, and all use this.
-const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+/// Where the unified hierarchy is mounted, alone or beside those of version 1: `Documentation/admin-guide/cgroup-v2.rst` leaves it
+/// to the system, and these two places are systemd's, which others follow.
+const CGROUP_ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// A process as it was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -110,14 +111,12 @@ fn descendants(all: &BTreeMap<u32, Identity>, roots: &[u32]) -> Vec<Identity> {
 /// No such group, or it cannot be listed.
 pub fn cgroup(path: &Path) -> Result<Vec<u32>> {
     let inside = |path: &Path| path.join("cgroup.procs").is_file();
-    let below_root = Path::new(CGROUP_ROOT).join(path.strip_prefix("/").unwrap_or(path));
-    let directory: PathBuf = match (inside(path), inside(&below_root)) {
-        (true, _) => path.to_path_buf(),
-        (false, true) => below_root,
-        (false, false) => {
-            let looked = format!("no cgroup.procs there or in {}", below_root.display());
-            return Err(Error::malformed("a control group of version 2", looked).in_file(path));
-        }
+    let name = path.strip_prefix("/").unwrap_or(path);
+    let mut places =
+        std::iter::once(path.to_path_buf()).chain(CGROUP_ROOTS.iter().map(|root| Path::new(root).join(name)));
+    let Some(directory) = places.find(|path| inside(path)) else {
+        let looked = format!("no cgroup.procs there or there below {}", CGROUP_ROOTS.join(" or "));
+        return Err(Error::malformed("a control group of version 2", looked).in_file(path));
     };
     let mut pids = BTreeSet::new();
     for entry in walkdir::WalkDir::new(&directory).into_iter().flatten().filter(|entry| entry.file_type().is_dir()) {
