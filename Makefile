@@ -58,6 +58,7 @@ bench-smoke: tools ## Run all benchmarks once on a small corpus, to see that the
 	$(BENCH) merging --smoke
 	$(BENCH) min-blob --smoke
 	$(CARGO) build --release --locked --quiet
+	benches/workers/tests.py
 	benches/workers/run --smoke
 
 bless: tools ## Write the golden files anew from what the tests find; look at the diff

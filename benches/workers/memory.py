@@ -26,8 +26,8 @@ def snapshot(workers, parents):
 
 
 def shared_blobs(pye, workers):
-    """What `pye measure` says of these live processes, page frame by page frame when permitted: its JSON, or None when this
-    pye does not measure live processes."""
+    """What `pye measure` says of the payload of packages in these live processes: {"method": how it was found, "payloads": for
+    each process bytes present, bytes shared with another one and the share}. None when this pye does not measure live processes."""
     pids = [argument for pid in workers for argument in ("--pid", str(pid))]
     done = subprocess.run([str(pye), "measure", "--json", *pids], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode == 2:
@@ -35,4 +35,5 @@ def shared_blobs(pye, workers):
         return None
     if done.returncode != 0:
         raise RuntimeError("pye measure failed: %s" % done.stderr.decode(errors="replace").strip())
-    return json.loads(done.stdout)
+    found = json.loads(done.stdout)
+    return {"method": found["method"], "payloads": [process["payload"] for process in found["processes"]]}

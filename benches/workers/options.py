@@ -15,6 +15,8 @@ Launch modes:
   fork     workers import after the fork (gunicorn's default)
   preload  the parent imports, then forks
   spawn    each worker is a program of its own (django: a gunicorn with one worker)
+  container
+           the same, each in a root file system of its own, overlays with the machine's as lower directory (needs root)
 Stages, at which memory is read while all workers live:
   A        imports done, or just forked          C  after real work and gc.collect()
   B        after gc.collect()                    D  after taking and dropping a reference to every object
@@ -30,7 +32,7 @@ A contender that cannot take part (no pye with `run`, no root for KSM, a Python 
 def parse():
     """The options; ends the program when they are wrong."""
     names = [one.name for one in contenders.ALL]
-    epilog = EPILOG % "\n".join("  %-11s %s" % (one.name, one.what) for one in contenders.ALL)
+    epilog = EPILOG % "\n".join("  %-14s  %s" % (one.name, one.what) for one in contenders.ALL)
     parser = argparse.ArgumentParser(
         prog="benches/workers/run", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=epilog,
         description="Measures what each worker of two real workloads costs in memory and time, with pye and with what else one could use.")

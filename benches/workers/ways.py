@@ -117,7 +117,7 @@ def pye(environment, workload, pye):
         prefix += ["--package", "%s=%s" % (environment.about[name], package)]
     prefix.append("--")
     base = environment.base()
-    seen = json.loads(output(*prefix, environment.python, "-S", "-E", "-c", "import json, os; print(json.dumps(dict(os.environ)))",
+    seen = json.loads(output(*prefix, environment.python, "-c", "import json, os; print(json.dumps(dict(os.environ)))",
                              env=base))
     variables = {name: value for name, value in seen.items() if base.get(name) != value}
     boot = variables.get("PYTHONPATH", "").partition(":")[0]
