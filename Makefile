@@ -47,7 +47,7 @@ bench: tools ## Run all benchmarks (BENCH_ARGS= for arguments of all, e.g. --mar
 	$(BENCH) min-blob $(BENCH_ARGS)
 
 bench-workers: tools ## Measure Django and science workers in memory, time and requests (WORKERS_ARGS= for arguments; an hour or two)
-	$(CARGO) build --release --locked --quiet
+	python/stage >/dev/null
 	benches/workers/run $(BENCH_ARGS) $(WORKERS_ARGS)
 
 bench-smoke: tools ## Run all benchmarks once on a small corpus, to see that they work
@@ -57,7 +57,8 @@ bench-smoke: tools ## Run all benchmarks once on a small corpus, to see that the
 	$(BENCH) files --smoke
 	$(BENCH) merging --smoke
 	$(BENCH) min-blob --smoke
-	$(CARGO) build --release --locked --quiet
+	python/stage >/dev/null
+	benches/workers/tests.py
 	benches/workers/run --smoke
 
 bless: tools ## Write the golden files anew from what the tests find; look at the diff

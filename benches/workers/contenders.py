@@ -1,7 +1,9 @@
 """Who is compared: one line each."""
 from dataclasses import dataclass
 
-MODES = ("fork", "preload", "spawn")
+# In `container`, as in `spawn`, each worker is started by itself, but with a root file system of its own.
+MODES = ("fork", "preload", "spawn", "container")
+ALONE = ("spawn", "container")
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,12 @@ ALL = [
     Contender("-OO", "oo", MODES, False, False, "python -OO: no docstrings, no assertions"),
     Contender("freeze", "stock", ("preload",), True, False, "gc.freeze() between preload and fork"),
     Contender("ksm", "stock", MODES, False, True, "the kernel merges equal pages (KSM)"),
+    Contender("freeze+ksm", "stock", ("preload",), True, True, "both"),
     Contender("zip", "zip", MODES, False, False, "zipimport of site-packages in one zip, stored"),
     Contender("pycds", "pycds", MODES, False, False, "code-data-share: an image of code objects"),
+    Contender("pycds+freeze", "pycds", ("preload",), True, False, "code-data-share, and gc.freeze() between preload and fork"),
     Contender("pye", "pye", MODES, False, False, "pye run"),
     Contender("pye+freeze", "pye", ("preload",), True, False, "pye run, and gc.freeze() between preload and fork"),
     Contender("pye+ksm", "pye", MODES, False, True, "pye run, and KSM"),
+    Contender("pye+freeze+ksm", "pye", ("preload",), True, True, "all three"),
 ]

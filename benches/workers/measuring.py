@@ -28,7 +28,7 @@ def through_stages(environment, workload, contender, activation, mode, workers, 
                 result["ksm_cpu"] += ksm.settle()
             result["stages"][stage] = memory.snapshot(session.workers, session.parents)
             if pye is not None and contender.way == "pye" and stage in "AC":
-                result["blobs"][stage] = memory.shared_blobs(pye, session.workers)
+                result["blobs"][stage] = memory.shared_blobs(pye, session.workers, session.parents)
 
         note("A")
         session.collect()

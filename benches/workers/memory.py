@@ -25,14 +25,17 @@ def snapshot(workers, parents):
     return found
 
 
-def shared_blobs(pye, workers):
-    """What `pye measure` says of these live processes, page frame by page frame when permitted: its JSON, or None when this
-    pye does not measure live processes."""
-    pids = [argument for pid in workers for argument in ("--pid", str(pid))]
-    done = subprocess.run([str(pye), "measure", "--json", *pids], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def shared_blobs(pye, workers, parents):
+    """What `pye measure` (`pye` is the command as a list) says of the payload of packages in these live processes: {"method": how it
+    was found, "payloads": for each worker bytes present, bytes shared with another process and the share}. None when this pye does
+    not measure live processes."""
+    pids = [argument for pid in (*workers, *parents) for argument in ("--pid", str(pid))]
+    done = subprocess.run([*pye, "measure", "--json", *pids], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode == 2:
         # Wrong usage: no such option.
         return None
     if done.returncode != 0:
         raise RuntimeError("pye measure failed: %s" % done.stderr.decode(errors="replace").strip())
-    return json.loads(done.stdout)
+    found = json.loads(done.stdout)
+    payloads = {process["pid"]: process["payload"] for process in found["processes"]}
+    return {"method": found["method"], "payloads": [payloads[pid] for pid in workers]}

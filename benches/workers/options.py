@@ -15,6 +15,8 @@ Launch modes:
   fork     workers import after the fork (gunicorn's default)
   preload  the parent imports, then forks
   spawn    each worker is a program of its own (django: a gunicorn with one worker)
+  container
+           the same, each in a root file system of its own, overlays with the machine's as lower directory (needs root)
 Stages, at which memory is read while all workers live:
   A        imports done, or just forked          C  after real work and gc.collect()
   B        after gc.collect()                    D  after taking and dropping a reference to every object
@@ -30,7 +32,7 @@ A contender that cannot take part (no pye with `run`, no root for KSM, a Python 
 def parse():
     """The options; ends the program when they are wrong."""
     names = [one.name for one in contenders.ALL]
-    epilog = EPILOG % "\n".join("  %-11s %s" % (one.name, one.what) for one in contenders.ALL)
+    epilog = EPILOG % "\n".join("  %-14s  %s" % (one.name, one.what) for one in contenders.ALL)
     parser = argparse.ArgumentParser(
         prog="benches/workers/run", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=epilog,
         description="Measures what each worker of two real workloads costs in memory and time, with pye and with what else one could use.")
@@ -38,7 +40,7 @@ def parse():
     where.add_argument("--venv", metavar="DIR", help="virtual environment that has the packages; nothing of it is changed, "
                        "but .pyc files that are missing appear (default: one is made in OUT, once, with pinned versions)")
     where.add_argument("--python", metavar="PYTHON", help="interpreter to make the virtual environment with (default: python3.12, else this one)")
-    where.add_argument("--pye", metavar="FILE", type=pathlib.Path, help="the pye program (default: target/release/pye of the checkout)")
+    where.add_argument("--pye", metavar="FILE", type=pathlib.Path, help="the pye program (default: what python/stage has laid out in the checkout)")
     where.add_argument("--out", metavar="DIR", type=pathlib.Path, default=CHECKOUT / "bench-out" / "workers",
                        help="where everything is made; may be removed at any time (default: bench-out/workers)")
     what = parser.add_argument_group("which part of it")

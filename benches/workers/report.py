@@ -21,34 +21,30 @@ def memory(results, markdown):
                 ratio(uss["C"], _per_stage(base, worker_uss)["C"] if base else 0),
                 ratio(pss["C"], _per_stage(base, total_pss)["C"] if base else 0),
                 "%.1f" % median(cpu) if cpu else "",
-                answers(base["rounds"][0]["answers"] if base else None, one["rounds"][0]["answers"]),
+                answers(round_["answers"] for round_ in one["rounds"]),
             ])
         parts.append(_title("%s, %s, %d workers: MB" % (workload, mode, workers), markdown) + table(rows, markdown))
     return "\n".join(parts)
 
 
 def blobs(results, markdown):
-    """What `pye measure` found of the pages of packages in live workers; nothing when it was not asked."""
-    rows = [["workload, mode, workers, contender", "stage", "blob bytes resident", "shared", "of resident"]]
+    """What `pye measure` found of the payload of packages in live workers; nothing when it was not asked."""
+    rows = [["workload, mode, workers, contender", "stage", "present in each", "shared", "least of a worker", "by"]]
     for one in results:
         for stage, found in one["rounds"][0]["blobs"].items():
-            share = blob_share(found)
-            if share is not None:
-                resident, shared = share
-                rows.append(["%s, %s, %d, %s" % (one["workload"], one["mode"], one["workers"], one["contender"]), stage,
-                             mb(resident), mb(shared), "%.1f %%" % (100.0 * shared / resident if resident else 0.0)])
-    return _title("Pages of packages, mean of the workers, MB", markdown) + table(rows, markdown) if len(rows) > 1 else ""
-
-
-def blob_share(found):
-    """(resident, shared) bytes of the sections of blobs, mean of the processes, out of what `pye measure --json` says, or None."""
-    try:
-        sections = [s for process in found["processes"] for s in process["sections"]
-                    if s["name"].startswith((".pye.str", ".pye.bytes"))]
-        number = len(found["processes"])
-        return sum(s["resident"] for s in sections) / number, sum(s["shared"] for s in sections) / number
-    except (KeyError, TypeError, ZeroDivisionError):
-        return None
+            if found is None:
+                continue
+            payloads = found["payloads"]
+            present = sum(payload["present"] for payload in payloads)
+            shares = [payload["share"] for payload in payloads]
+            # Absent is not zero: nothing is known of pages without the walk.
+            known = present > 0 and None not in shares
+            rows.append([
+                "%s, %s, %d, %s" % (one["workload"], one["mode"], one["workers"], one["contender"]), stage, mb(present / len(payloads)),
+                "%.1f %%" % (100 * sum(payload["shared"] for payload in payloads) / present) if known else "unknown",
+                "%.1f %%" % (100 * min(shares)) if known else "unknown", found["method"].replace("_", " "),
+            ])
+    return _title("Payload of packages in live workers: MB, and the part shared with another worker or the parent", markdown) + table(rows, markdown) if len(rows) > 1 else ""
 
 
 def starts(results, markdown):
@@ -98,20 +94,18 @@ def serving(results, markdown):
                 one["contender"], one["mode"], "%.1f" % median(r["per_second"] for r in one["runs"]), _median_of(speeds), _range(speeds),
                 "%.2f" % (1000 * median(r["cpu"] for r in one["runs"])), _median_of(costs),
                 "%.2f" % (1000 * median(ksm)) if ksm else "",
-                answers(_all_answers(base), _all_answers(one)) if base else "",
+                answers(run["answers"] for run in one["runs"]),
             ])
         parts.append(_title("django, gunicorn with %d workers and as many clients: median of %d rounds" % (workers, len(group[0]["runs"])), markdown)
                      + table(rows, markdown))
     return "\n".join(parts)
 
 
-def answers(base, mine):
-    """How the answers, a list for each worker, compare with stock's."""
-    if base is None:
-        return ""
-    pairs = [(a, b) for of_base, of_mine in zip(base, mine) for a, b in zip(of_base, of_mine)]
-    different = sum(a != b for a, b in pairs) + abs(sum(map(len, base)) - sum(map(len, mine)))
-    return "%d same" % len(pairs) if not different else "%d of %d differ" % (different, len(pairs))
+def answers(compared):
+    """Of all rounds, what comparing with stock's answers gave."""
+    compared = [one for one in compared if one is not None]
+    number, different = sum(one["number"] for one in compared), sum(one["different"] for one in compared)
+    return "" if not compared else "%d of %d differ" % (different, number) if different else "%d same" % number
 
 
 def worker_uss(round_, stage):
@@ -127,10 +121,6 @@ def total_pss(round_, stage):
 
 def _per_stage(result, of):
     return {stage: median(of(round_, stage) for round_ in result["rounds"]) for stage in STAGES}
-
-
-def _all_answers(result):
-    return [answers_ for round_ in result["runs"] for answers_ in round_["answers"]]
 
 
 def _ratios(one, base, of):

@@ -10,8 +10,10 @@ import socket
 import subprocess
 import tempfile
 
+import containers
 import processes
 import visits
+from contenders import ALONE
 
 # How long workers may take to come up or to do a stage, in seconds; far more than they need, also on a busy machine.
 PATIENCE = 300
@@ -62,7 +64,7 @@ class Django:
     @contextlib.contextmanager
     def server(self, environment, activation, mode, workers, freeze, before_exec, stages=False):
         """gunicorn on the loopback interface, all its workers ready: the port, what each worker said, the first process of
-        each server. In spawn mode there is a server of one worker for each."""
+        each server. Where workers are alone, each has a server of its own."""
         with contextlib.ExitStack() as stack:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=environment.scratch))
             database = os.path.join(scratch, "library.sqlite3")
@@ -77,12 +79,14 @@ class Django:
                     variables["BENCH_STAGES"] = str(environment.workloads)
                 port = _free_port()
                 options = ["--config", "gunicorn.conf.py"] + (["--preload"] if mode == "preload" else [])
-                each = 1 if mode == "spawn" else workers
+                each = 1 if mode in ALONE else workers
                 servers = []
                 for number in range(workers // each):
                     bind = "127.0.0.1:%d" % (port if number == 0 else _free_port())
                     command = activation.command(
                         environment, environment.python.parent / "gunicorn", *options, "--workers", each, "--bind", bind, "project.wsgi")
+                    if mode == "container":
+                        command = containers.command(scratch, number, command)
                     servers.append(stack.enter_context(processes.started(
                         command, activation.environment(environment, **variables), os.path.join(str(environment.work), "log"),
                         directory=str(self.directory(environment)), pass_fds=(send,), before_exec=before_exec)))
@@ -144,13 +148,15 @@ class Science:
             for one in ours:
                 stack.callback(one.close)
                 one.settimeout(PATIENCE)
-            mode = "freeze" if freeze else mode
+            how = "freeze" if freeze else "spawn" if mode in ALONE else mode
             started = []
-            groups = [[one] for one in theirs] if mode == "spawn" else [list(theirs)]
+            groups = [[one] for one in theirs] if mode in ALONE else [list(theirs)]
             first = 0
             for group in groups:
                 fds = [one.fileno() for one in group]
-                command = activation.command(environment, "worker.py", mode, scratch, first, *fds)
+                command = activation.command(environment, "worker.py", how, scratch, first, *fds)
+                if mode == "container":
+                    command = containers.command(scratch, first, command)
                 started.append(stack.enter_context(processes.started(
                     command, activation.environment(environment), os.path.join(str(environment.work), "log"),
                     directory=str(self.directory(environment)), pass_fds=fds, before_exec=before_exec)))
@@ -158,9 +164,8 @@ class Science:
             for one in theirs:
                 one.close()
             session = _ScienceSession(ours, started)
-            if mode != "spawn":
+            if mode not in ALONE:
                 session.parents = [process.pid for process in started]
-            # Closed before the processes are told to end: then they end by themselves.
             yield session
 
 

@@ -51,10 +51,6 @@ class Clerk:
                 errand(random_)
         return len(self.answers) - before
 
-    def digest(self):
-        """Of all answers kept so far."""
-        return hashlib.sha256(b"\n".join(answer.encode() for answer in self.answers)).hexdigest()
-
     # Errands.
 
     def _look(self, random_):

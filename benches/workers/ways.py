@@ -7,7 +7,7 @@ import zipfile
 from dataclasses import dataclass, field
 
 import timing
-from environment import HERE, output
+from environment import HERE
 
 
 class Unavailable(Exception):
@@ -104,21 +104,22 @@ def pye(environment, workload, pye):
     process is started by way of it.
     """
     if pye is None:
-        raise Unavailable("no pye: cargo build --release, or --pye FILE")
-    if subprocess.run([str(pye), "run", "--help"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
-        raise Unavailable("%s has no `run`" % pye)
-    prefix = [str(pye), "run"]
+        raise Unavailable("no pye: python/stage makes it, --pye FILE names one")
+    prefix = [*pye, "run"]
     for name in ("site", "stdlib"):
         package = environment.work / (name + ".pye")
-        done = subprocess.run([str(pye), "link", environment.about[name], "--output", str(package)],
+        done = subprocess.run([*pye, "link", environment.about[name], "--output", str(package)],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
         if done.returncode != 0:
             raise Unavailable("pye link %s: %s" % (environment.about[name], (done.stdout.strip().splitlines() or ["?"])[-1]))
         prefix += ["--package", "%s=%s" % (environment.about[name], package)]
     prefix.append("--")
     base = environment.base()
-    seen = json.loads(output(*prefix, environment.python, "-S", "-E", "-c", "import json, os; print(json.dumps(dict(os.environ)))",
-                             env=base))
+    asked = subprocess.run([*prefix, str(environment.python), "-c", "import json, os; print(json.dumps(dict(os.environ)))"],
+                           env=base, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    if asked.returncode != 0:
+        raise Unavailable("pye run: " + asked.stderr.strip().replace("\n", " "))
+    seen = json.loads(asked.stdout)
     variables = {name: value for name, value in seen.items() if base.get(name) != value}
     boot = variables.get("PYTHONPATH", "").partition(":")[0]
     if "PYE_PACKAGES" in variables and os.path.isdir(boot):

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Tests of what needs no virtual environment: benches/workers/tests.py."""
+import os
+import sys
+import unittest
+import xml.etree.ElementTree
+
+sys.dont_write_bytecode = True
+
+import chart
+import comparison
+import contenders
+import memory
+import processes
+import report
+import timing
+import visits
+from table import table
+
+
+def snapshot(uss, pss):
+    """What memory.snapshot gives, of one worker."""
+    return {"workers": [{"uss": uss, "pss": pss}], "parents": [], "total_pss": pss}
+
+
+def result(name, uss, pss):
+    """What the benchmark keeps of one contender."""
+    stages = {stage: snapshot(uss, pss) for stage in "ABCD"}
+    rounds = [{"stages": stages, "ksm_cpu": None, "blobs": {}, "answers": {"number": 3, "different": 0, "first": []}}]
+    return {"workload": "django", "mode": "fork", "workers": 4, "contender": name, "rounds": rounds}
+
+
+class Tests(unittest.TestCase):
+    def test_both_styles_of_a_table_hold_the_same_cells(self):
+        rows = [["name", "MB", "empty"], ["é", "12", ""]]
+        self.assertEqual(table(rows, markdown=False), "name  MB\né     12\n")
+        self.assertEqual(table(rows, markdown=True), "| name | MB |\n| --- | ---: |\n| é    | 12 |\n")
+
+    def test_contenders_take_turns_in_being_first(self):
+        order = list(timing.in_turn(["a", "b", "c"], 3))
+        self.assertEqual([name for run, name in order], ["a", "b", "c", "b", "c", "a", "c", "a", "b"])
+        self.assertEqual([run for run, name in order], [0, 0, 0, 1, 1, 1, 2, 2, 2])
+
+    def test_names_of_contenders_differ_and_stock_is_the_first(self):
+        names = [one.name for one in contenders.ALL]
+        self.assertEqual(len(names), len(set(names)))
+        self.assertEqual(names[0], report.BASE)
+
+    def test_only_tokens_are_replaced_in_answers(self):
+        body = b'<input type="hidden" name="csrfmiddlewaretoken" value="abc"><input name="title" value="abc">{"csrfToken": "x"}'
+        for pattern, replacement in visits.TOKENS:
+            body = pattern.sub(replacement, body)
+        self.assertEqual(
+            body, b'<input type="hidden" name="csrfmiddlewaretoken" value="TOKEN"><input name="title" value="abc">{"csrfToken": "TOKEN"}')
+
+    def test_answers_that_differ_are_counted_and_shown(self):
+        same = comparison.compare([["a", "b"], ["c"]], [["a", "b"], ["c"]])
+        self.assertEqual((same["number"], same["different"]), (3, 0))
+        found = comparison.compare([["a", "b"], ["c"]], [["a", "x"], ["c"]])
+        self.assertEqual((found["different"], found["first"]), (1, ["worker 0: x; stock: b"]))
+        with self.assertRaisesRegex(ValueError, "expected 2"):
+            comparison.compare([["a", "b"]], [["a"]])
+
+    def test_each_round_is_compared_with_the_same_round_of_stock(self):
+        results = [{"contender": name, "runs": [{"answers": [[name and turn]]} for turn in "12"]} for name in ("stock", "other")]
+        results[1]["runs"][1]["answers"] = [["1"]]
+        comparison.settle(results, "runs", "stock")
+        self.assertEqual([run["answers"]["different"] for one in results for run in one["runs"]], [0, 0, 0, 1])
+
+    def test_own_memory_adds_up(self):
+        found = memory.of_process(os.getpid())
+        self.assertEqual(found["uss"], found["private_clean"] + found["private_dirty"])
+        self.assertTrue(0 < found["uss"] <= found["pss"] <= found["rss"], found)
+
+    def test_a_process_and_its_children_end_with_the_block(self):
+        # The child of the shell ignores SIGTERM, and the shell waits for it.
+        with processes.started(["sh", "-c", "trap '' TERM; sleep 60 & echo $!; wait"], dict(os.environ), os.devnull) as process:
+            self.assertFalse(processes.has_ended(process))
+            process.kill()
+            processes.within(10, "the shell's end", lambda: processes.has_ended(process))
+        def gone():
+            try:
+                os.killpg(process.pid, 0)
+            except ProcessLookupError:
+                return True
+            return False
+
+        # What is killed is counted until it has been waited for, which init does for orphans.
+        processes.within(10, "the end of the group", gone)
+
+    def test_ratios_are_those_of_stock(self):
+        text = report.memory([result("stock", 20_000_000, 100_000_000), result("other", 15_000_000, 90_000_000)], markdown=True)
+        line = [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]]
+        self.assertEqual(line, ["other"] + ["15.0"] * 4 + ["90.0"] * 4 + ["0.750", "0.900", "3 same"])
+
+    def test_the_chart_is_xml_and_names_each_contender(self):
+        results = {"memory": [result("stock", 2e7, 1e8), result("a<b", 1e7, 9e7)], "about": {"interpreter": "CPython 3.12, GCC"}}
+        root = xml.etree.ElementTree.fromstring(chart.draw(results))
+        texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+        for text in ("stock", "a<b", "20.0 / 20.0", "90.0 / 90.0"):
+            self.assertIn(text, texts)
+
+
+if __name__ == "__main__":
+    unittest.main()
