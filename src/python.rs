@@ -192,30 +192,38 @@ impl Packages {
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let status = PyDict::new(py);
-        let stores = self.with(|inner| {
-            inner
-                .stores
-                .iter()
-                .map(|store| {
-                    let row = PyDict::new(py);
-                    row.set_item("root", &store.root)?;
-                    row.set_item("path", &store.path)?;
-                    row.set_item("modules", store.modules())?;
-                    row.set_item("mapped_bytes", store.mapped_bytes())?;
-                    row.set_item("loaded", store.loaded)?;
-                    row.set_item("directories_changed", store.changed())?;
-                    let fallbacks = PyDict::new(py);
-                    for reason in Reason::ALL {
-                        let count = store.fallbacks[reason as usize];
-                        if count != 0 {
-                            fallbacks.set_item(reason.text(), count)?;
-                        }
-                    }
-                    row.set_item("fallbacks", fallbacks)?;
-                    Ok(row)
-                })
-                .collect::<PyResult<Vec<_>>>()
-        })?;
+        // Copied first: what makes a Python object may run Python code, an import for one, which waits for the lock.
+        let plain: Vec<_> = self.with(|inner| {
+            let row = |store: &Store| {
+                let numbers = [
+                    ("modules", store.modules() as u64),
+                    ("mapped_bytes", store.mapped_bytes()),
+                    ("loaded", store.loaded),
+                    ("directories_changed", store.changed()),
+                ];
+                (store.root.clone(), store.path.clone(), numbers, store.fallbacks)
+            };
+            inner.stores.iter().map(row).collect()
+        });
+        let stores = plain.into_iter().map(|(root, path, numbers, fallbacks)| {
+            let row = PyDict::new(py);
+            row.set_item("root", root)?;
+            // As a `str`; a `Path` would become a `pathlib.Path`.
+            row.set_item("path", path.as_os_str())?;
+            for (name, number) in numbers {
+                row.set_item(name, number)?;
+            }
+            let reasons = PyDict::new(py);
+            for reason in Reason::ALL {
+                let count = fallbacks[reason as usize];
+                if count != 0 {
+                    reasons.set_item(reason.text(), count)?;
+                }
+            }
+            row.set_item("fallbacks", reasons)?;
+            Ok(row)
+        });
+        let stores = stores.collect::<PyResult<Vec<_>>>()?;
         let ((headers, header_bytes), counts) = self.with(|inner| (inner.texts.usage(), inner.counts));
         status.set_item("stores", stores)?;
         status.set_item("mapped_texts", headers)?;
