@@ -13,6 +13,7 @@
 //! - [`mod@merge`] gives every distinct blob one place; [`pye`] is the file format, over [`elf`].
 //! - [`convert`] makes one `.pye` of one `.pyc`, [`link`] one package of many; [`unpack`] and [`verify`] are the way back.
 //! - [`heap`], [`histogram`], [`trace`] tell what constants cost a process; [`measure`] tells what processes really share.
+//! - [`activate`] has interpreters import from packages: one command, or a whole virtual environment.
 //! - [`cli`] is the command line over all of these.
 
 pub mod error;
@@ -53,5 +54,7 @@ pub mod cpython;
 #[cfg(feature = "python")]
 pub mod python;
 pub mod runtime;
+
+pub mod activate;
 
 pub mod cli;

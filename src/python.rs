@@ -191,44 +191,41 @@ impl Packages {
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        struct Row {
-            root: String,
-            path: String,
-            modules: usize,
-            mapped_bytes: u64,
-            loaded: u64,
-            changed: u64,
-            fallbacks: [u64; Reason::ALL.len()],
-        }
-        let (rows, (headers, header_bytes), counts) = self.with(|inner| {
-            let row = |store: &Store| Row {
-                root: store.root.clone(),
-                path: store.path.display().to_string(),
-                modules: store.modules(),
-                mapped_bytes: store.mapped_bytes(),
-                loaded: store.loaded,
-                changed: store.changed(),
-                fallbacks: store.fallbacks,
-            };
-            (inner.stores.iter().map(row).collect::<Vec<_>>(), inner.texts.usage(), inner.counts)
-        });
-        let stores = rows.into_iter().map(|row| {
-            let dict = PyDict::new(py);
-            dict.set_item("root", row.root)?;
-            dict.set_item("path", row.path)?;
-            dict.set_item("modules", row.modules)?;
-            dict.set_item("mapped_bytes", row.mapped_bytes)?;
-            dict.set_item("loaded", row.loaded)?;
-            dict.set_item("directories_changed", row.changed)?;
-            let fallbacks = PyDict::new(py);
-            for (reason, count) in Reason::ALL.into_iter().zip(row.fallbacks).filter(|(_, count)| *count != 0) {
-                fallbacks.set_item(reason.text(), count)?;
-            }
-            dict.set_item("fallbacks", fallbacks)?;
-            Ok(dict)
-        });
         let status = PyDict::new(py);
-        status.set_item("stores", stores.collect::<PyResult<Vec<_>>>()?)?;
+        // Copied first: what makes a Python object may run Python code, an import for one, which waits for the lock.
+        let plain: Vec<_> = self.with(|inner| {
+            let row = |store: &Store| {
+                let numbers = [
+                    ("modules", store.modules() as u64),
+                    ("mapped_bytes", store.mapped_bytes()),
+                    ("loaded", store.loaded),
+                    ("directories_changed", store.changed()),
+                ];
+                (store.root.clone(), store.path.clone(), numbers, store.fallbacks)
+            };
+            inner.stores.iter().map(row).collect()
+        });
+        let stores = plain.into_iter().map(|(root, path, numbers, fallbacks)| {
+            let row = PyDict::new(py);
+            row.set_item("root", root)?;
+            // As a `str`; a `Path` would become a `pathlib.Path`.
+            row.set_item("path", path.as_os_str())?;
+            for (name, number) in numbers {
+                row.set_item(name, number)?;
+            }
+            let reasons = PyDict::new(py);
+            for reason in Reason::ALL {
+                let count = fallbacks[reason as usize];
+                if count != 0 {
+                    reasons.set_item(reason.text(), count)?;
+                }
+            }
+            row.set_item("fallbacks", reasons)?;
+            Ok(row)
+        });
+        let stores = stores.collect::<PyResult<Vec<_>>>()?;
+        let ((headers, header_bytes), counts) = self.with(|inner| (inner.texts.usage(), inner.counts));
+        status.set_item("stores", stores)?;
         status.set_item("mapped_texts", headers)?;
         status.set_item("mapped_text_header_bytes", header_bytes)?;
         status.set_item("modules_with_mapped_text", counts[0])?;

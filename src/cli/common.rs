@@ -2,7 +2,9 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use crate::activate::install::Step;
 use crate::convert;
 use crate::error::Error;
 use crate::fsys;
@@ -33,6 +35,20 @@ pub(crate) fn version(text: &str) -> Result<&'static Version, String> {
 impl From<SplitOptions> for convert::Options {
     fn from(options: SplitOptions) -> Self {
         convert::Options { min_blob: options.min_blob, python_version: options.python_version }
+    }
+}
+
+/// The threshold alone, for what links the files of an interpreter that has said its version.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct Threshold {
+    /// Shortest string to cut out and keep mapped, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MIN_BLOB, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_MIN_BLOB)))]
+    min_blob: u32,
+}
+
+impl From<Threshold> for convert::Options {
+    fn from(threshold: Threshold) -> Self {
+        convert::Options { min_blob: threshold.min_blob, python_version: None }
     }
 }
 
@@ -130,10 +146,52 @@ pub(crate) fn progress(files: &[Found], times: u64, what: &'static str) -> Progr
     // Extension modules are found, not read.
     let read = files.iter().filter(|f| !has_suffix(&f.path, &[SO]));
     let total: u64 = read.filter_map(|f| fsys::stamp(&f.path)).map(|s| s.size).sum();
-    let template =
-        format!("{what} {{bar:32}} {{percent:>3}} %  {{decimal_bytes}} of {{decimal_total_bytes}}  {{elapsed}}");
+    let template = format!(
+        "{what} {{bar:32}} {{percent:>3}} %  {{decimal_bytes}} of {{decimal_total_bytes}}  {{elapsed}}  {{msg}}"
+    );
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(total * times).with_style(style)
+}
+
+/// Runs `work`, which says what it does, and shows that to people.
+pub(crate) fn linking<T>(work: impl FnOnce(&(dyn Fn(Step<'_>) + Sync)) -> T) -> T {
+    let bar: Mutex<Option<ProgressBar>> = Mutex::new(None);
+    let show = |step: Step<'_>| {
+        let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = match step {
+            Step::Bytes(bytes) => {
+                if let Some(bar) = &*bar {
+                    bar.inc(bytes);
+                }
+                return;
+            }
+            Step::Compile(files) => spinner(format!("compiling {}", count(files as u64, "module"))),
+            Step::Link(root, contents) => {
+                // Every byte is read once and written about once.
+                let bar = progress(&contents.compiled, 2, "linking");
+                bar.set_message(root.directory.display().to_string());
+                bar
+            }
+        };
+        if let Some(last) = bar.replace(next) {
+            last.finish_and_clear();
+        }
+    };
+    let result = work(&show);
+    if let Some(last) = bar.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        last.finish_and_clear();
+    }
+    result
+}
+
+/// Shows that something is under way whose end is not known; nothing when standard error is not a terminal.
+fn spinner(what: String) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner().with_message(what);
+    bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    bar
 }
 
 /// "1 file", "2 files".

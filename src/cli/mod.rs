@@ -5,16 +5,20 @@
 
 mod common;
 mod convert;
+mod doctor;
 mod estimate;
 mod inspect;
+mod install;
 mod link;
 mod measure;
 mod output;
+mod run;
+mod uninstall;
 mod unpack;
 mod verify;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -44,6 +48,10 @@ enum Command {
     Verify(verify::Options),
     Estimate(estimate::Options),
     Measure(measure::Options),
+    Run(run::Options),
+    Install(install::Options),
+    Uninstall(uninstall::Options),
+    Doctor(doctor::Options),
     /// One of the processes that `measure` starts
     #[command(name = measure::READER, hide = true)]
     MeasureReader(measure::ReaderOptions),
@@ -73,6 +81,22 @@ pub enum Host {
 }
 
 impl Host {
+    /// The interpreter, if it is one.
+    fn interpreter(&self) -> Option<&Path> {
+        match self {
+            Host::Program => None,
+            Host::Interpreter { executable, .. } => Some(executable),
+        }
+    }
+
+    /// The directory of the Python package, if the host has it.
+    fn package(&self) -> Option<&Path> {
+        match self {
+            Host::Program => None,
+            Host::Interpreter { package, .. } => Some(package),
+        }
+    }
+
     /// A command that is this command line again, in a new process, for arguments to be appended to. It finds the code that is running
     /// even when its file has been replaced or has moved.
     fn again(&self) -> Vec<OsString> {
@@ -108,6 +132,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>, host: &Host) -> u8 {
         Command::Verify(options) => verify::run(&options),
         Command::Estimate(options) => estimate::run(&options),
         Command::Measure(options) => measure::run(&options, host),
+        Command::Run(options) => run::run(&options, host),
+        Command::Install(options) => install::run(&options, host),
+        Command::Uninstall(options) => uninstall::run(&options, host),
+        Command::Doctor(options) => doctor::run(&options, host),
         Command::MeasureReader(options) => Ok(measure::run_reader(&options)),
     };
     match result {
