@@ -92,8 +92,10 @@ def describe(python):
     """What the interpreter says of itself."""
     try:
         return json.loads(output(python, "-c", DESCRIBE))
-    except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        raise CannotMeasure("%s does not run: %s" % (python, error)) from None
+    except OSError as error:
+        raise CannotMeasure("%s does not run: %s" % (python, error.strerror)) from None
+    except (subprocess.CalledProcessError, ValueError):
+        raise CannotMeasure("%s is no CPython 3.9 or newer" % python) from None
 
 
 def output(*command, **options):
@@ -107,6 +109,20 @@ def given(directory):
     if not python.exists():
         raise CannotMeasure("--venv %s: no bin/python in it" % directory)
     return python
+
+
+def usual():
+    """The newest CPython 3.12 at hand, which figures are published for, or else the newest; as benches/corpus chooses."""
+    script = '. "$0"; candidates | sort -u | while read -r path; do echo "$(describe "$path") $path"; done'
+    found = []
+    for line in output("bash", "-c", script, HERE.parents[1] / "demo" / "pythons.bash").splitlines():
+        fields = line.split(" ", 2)
+        # Of those that are none, describe says nothing.
+        if len(fields) == 3 and fields[0].isdigit():
+            found.append((fields[1].startswith("3.12."), int(fields[0]), fields[2]))
+    if not found:
+        raise CannotMeasure("no CPython 3.9 to 3.15 on PATH, under pyenv or uv; install one, or name one by --python or --venv")
+    return max(found)[2]
 
 
 def made(python, out, workloads):

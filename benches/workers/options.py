@@ -39,7 +39,7 @@ def parse():
     where = parser.add_argument_group("what is measured")
     where.add_argument("--venv", metavar="DIR", help="virtual environment that has the packages; nothing of it is changed, "
                        "but .pyc files that are missing appear (default: one is made in OUT, once, with pinned versions)")
-    where.add_argument("--python", metavar="PYTHON", help="interpreter to make the virtual environment with (default: python3.12, else this one)")
+    where.add_argument("--python", metavar="PYTHON", help="interpreter to make the virtual environment with (default: the newest 3.12 at hand, else the newest)")
     where.add_argument("--pye", metavar="FILE", type=pathlib.Path, help="the pye program (default: what python/stage has laid out in the checkout)")
     where.add_argument("--out", metavar="DIR", type=pathlib.Path, default=CHECKOUT / "bench-out" / "workers",
                        help="where everything is made; may be removed at any time (default: bench-out/workers)")

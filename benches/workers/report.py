@@ -44,7 +44,8 @@ def blobs(results, markdown):
                 "%.1f %%" % (100 * sum(payload["shared"] for payload in payloads) / present) if known else "unknown",
                 "%.1f %%" % (100 * min(shares)) if known else "unknown", found["method"].replace("_", " "),
             ])
-    return _title("Payload of packages in live workers: MB, and the part shared with another worker or the parent", markdown) + table(rows, markdown) if len(rows) > 1 else ""
+    title = "Payload of packages in live workers: MB, and the part shared with another worker or the parent"
+    return _title(title, markdown) + table(rows, markdown) if len(rows) > 1 else ""
 
 
 def starts(results, markdown):

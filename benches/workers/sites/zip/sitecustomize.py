@@ -6,42 +6,21 @@ can go for packages that have such.
 import os
 import sys
 import zipimport
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 
 _archive, _root = os.environ["BENCH_ZIP"], os.environ["BENCH_ZIP_ROOT"]
 _importers = {}
 
 
-class Loader:
-    """Of one module; its code by zipimport."""
+class Loader(SourceFileLoader):
+    """Of one module: its code by zipimport, all else as from its file."""
 
-    def __init__(self, importer, path):
+    def __init__(self, name, path, importer):
+        super().__init__(name, path)
         self._importer = importer
-        self.path = path
 
-    def create_module(self, spec):
-        return None
-
-    def exec_module(self, module):
-        exec(self.get_code(module.__name__), module.__dict__)
-
-    def get_code(self, name):
-        return self._importer.get_code(name)
-
-    def get_filename(self, name):
-        return self.path
-
-    def get_source(self, name):
-        with open(self.path, encoding="utf-8") as file:
-            return file.read()
-
-    def get_data(self, path):
-        with open(path, "rb") as file:
-            return file.read()
-
-    def get_resource_reader(self, name):
-        from importlib.readers import FileReader
-        return FileReader(self)
+    def get_code(self, fullname):
+        return self._importer.get_code(fullname)
 
 
 class Finder:
@@ -61,7 +40,7 @@ class Finder:
             package = importer.is_package(name)
             last = name.rpartition(".")[2]
             file = os.path.join(directory, last, "__init__.py") if package else os.path.join(directory, last + ".py")
-            spec = ModuleSpec(name, Loader(importer, file), origin=file, is_package=package)
+            spec = ModuleSpec(name, Loader(name, file, importer), origin=file, is_package=package)
             spec.has_location = True
             if package:
                 spec.submodule_search_locations[:] = [os.path.join(directory, last)]
