@@ -38,7 +38,7 @@ class Environment:
 
     python   the interpreter in the virtual environment
     about    what DESCRIBE says of it
-    work     directory for what is made for this environment
+    work     directory for what is made for this environment; in it `workloads` and `sites`, copies
     scratch  directory in memory, where there is one, for databases and tables: no disk in the figures
     """
 
@@ -48,7 +48,10 @@ class Environment:
         self.work = work
         self.scratch = scratch
         self.workloads = work / "workloads"
-        self._copy_workloads()
+        self.sites = work / "sites"
+        # So that no .pyc appears in the checkout.
+        copy(HERE / "workloads", self.workloads)
+        copy(HERE / "sites", self.sites)
         self.versions = self._versions()
 
     def base(self):
@@ -72,20 +75,20 @@ class Environment:
         names = [requirement.partition("==")[0] for requirement in REQUIREMENTS[workload]]
         return [name for name in names if name.lower() not in self.versions]
 
-    def _copy_workloads(self):
-        """So that no .pyc appears in the checkout. Files that are the same keep their time, and so their .pyc."""
-        source = HERE / "workloads"
-        for path in sorted(source.rglob("*")):
-            target = self.workloads / path.relative_to(source)
-            if path.is_dir() or "__pycache__" in path.parts:
-                continue
-            if not target.exists() or target.read_bytes() != path.read_bytes():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
-
     def _versions(self):
         script = "import importlib.metadata as m, json; print(json.dumps({d.metadata['Name'].lower(): d.version for d in m.distributions()}))"
         return json.loads(output(self.python, "-c", script))
+
+
+def copy(source, target):
+    """The sources of a tree. Files that are the same keep their time, and so their .pyc."""
+    for path in sorted(source.rglob("*")):
+        to = target / path.relative_to(source)
+        if path.is_dir() or "__pycache__" in path.parts:
+            continue
+        if not to.exists() or to.read_bytes() != path.read_bytes():
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, to)
 
 
 def describe(python):

@@ -7,7 +7,6 @@ import zipfile
 from dataclasses import dataclass, field
 
 import timing
-from environment import HERE
 
 
 class Unavailable(Exception):
@@ -65,7 +64,7 @@ def zip(environment, workload, pye):
             name = path.relative_to(site)
             target.write(path, str(name.parent.parent / name.name.replace(tag, ".pyc")))
     part.replace(archive)
-    return Activation(variables={"PYTHONPATH": str(HERE / "sites" / "zip"), "BENCH_ZIP": str(archive), "BENCH_ZIP_ROOT": str(site)})
+    return Activation(variables={"PYTHONPATH": str(environment.sites / "zip"), "BENCH_ZIP": str(archive), "BENCH_ZIP_ROOT": str(site)})
 
 
 def pycds(environment, workload, pye):
@@ -81,7 +80,7 @@ def pycds(environment, workload, pye):
         if done.returncode != 0:
             raise Unavailable("pip cannot install code-data-share: " + (done.stdout.strip().splitlines() or ["?"])[-1])
     # Its .pth does the same; a directory given by PYTHONPATH has no .pth.
-    paths = {"PYTHONPATH": "%s:%s" % (HERE / "sites" / "pycds", package)}
+    paths = {"PYTHONPATH": "%s:%s" % (environment.sites / "pycds", package)}
     names, image = package / (workload.name + ".list"), package / (workload.name + ".image")
     names.unlink() if names.exists() else None
     tracing = Activation(variables={**paths, "PYCDSMODE": "TRACE", "PYCDSLIST": str(names)})
