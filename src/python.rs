@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use pyo3::exceptions::{PyImportError, PyOSError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyCode, PyDict, PyString};
 
 use crate::blob::Kind;
 use crate::cpython::constants::{self, Exchange, Nonce};
@@ -23,9 +24,10 @@ use crate::holes::Blob;
 use crate::pye::payload;
 use crate::pye::read::Pye;
 use crate::runtime::Reason;
-use crate::runtime::staged::stage;
+use crate::runtime::staged::Scratch;
 use crate::runtime::store::{Answer, CheckHashes, Found, Store, Target};
 use crate::runtime::trust::Identity;
+use crate::split::Mark;
 
 /// A buffer larger than this is not kept from one module to the next.
 const KEPT_BUFFER: usize = 128 << 10;
@@ -40,7 +42,7 @@ struct Packages {
     target: Target,
     identity: Identity,
     nonce: Nonce,
-    tuple: constants::Layout,
+    layout: constants::Layout,
     loads: Py<PyAny>,
     fix_filename: Py<PyAny>,
 }
@@ -48,7 +50,7 @@ struct Packages {
 struct Inner {
     stores: Vec<Store>,
     texts: Texts,
-    buffer: Vec<u8>,
+    scratch: Scratch,
     /// Modules that were loaded with placeholders, texts put in their places, modules that had to be loaded whole.
     counts: [u64; 3],
 }
@@ -92,11 +94,11 @@ impl Packages {
         let identity = Identity::of_process().map_err(|e| PyOSError::new_err(e.to_string()))?;
         let texts = Texts::new(text::Layout::probe(py)?);
         Ok(Packages {
-            inner: Mutex::new(Inner { stores: Vec::new(), texts, buffer: Vec::new(), counts: [0; 3] }),
+            inner: Mutex::new(Inner { stores: Vec::new(), texts, scratch: Scratch::default(), counts: [0; 3] }),
             target,
             identity,
             nonce: Nonce::new(RandomState::new().build_hasher().finish()),
-            tuple: constants::Layout::probe(py)?,
+            layout: constants::Layout::probe(py)?,
             loads: py.import("marshal")?.getattr("loads")?.unbind(),
             fix_filename: imp.getattr("_fix_co_filename")?.unbind(),
         })
@@ -247,46 +249,46 @@ impl Packages {
         let staged = self.with(|inner| {
             let (pye, module) = inner.stores[store].module(number)?;
             let mut texts = Vec::new();
-            let mut buffer = std::mem::take(&mut inner.buffer);
-            let accept = |blob: &Blob, stored: &[u8]| {
-                let text = mapped(pye, blob, stored).and_then(|text| inner.texts.get(text, py));
+            let mut scratch = std::mem::take(&mut inner.scratch);
+            let accept = |mark: &Mark, payload: &[u8]| {
+                let text = mapped(pye, &mark.blob, payload).and_then(|text| inner.texts.get(text, py));
                 let accepted = text.is_some();
                 texts.extend(text);
                 accepted
             };
-            stage(pye, &module, accept, |n| self.nonce.placeholder(n), &mut buffer).map_err(|_| Reason::Damaged)?;
-            inner.stores[store].touched(u64::from(module.record.control_len));
-            Ok((buffer, texts))
+            scratch.stage(pye, &module, accept, |n| self.nonce.placeholder(n)).map_err(|_| Reason::Damaged)?;
+            inner.stores[store].touched(u64::from(module.record.pyc_len));
+            Ok((scratch, texts))
         });
-        let (mut buffer, texts) = match staged {
+        let (mut scratch, texts) = match staged {
             Ok(staged) => staged,
             Err(reason) => return Ok(Err(reason)),
         };
-        let most = buffer.len();
-        let code = unmarshal::loads(self.loads.bind(py), &mut buffer);
-        self.keep(buffer);
+        let most = scratch.bytes.len();
+        let code = unmarshal::loads(self.loads.bind(py), &mut scratch.bytes);
+        self.keep(scratch);
         let Ok(code) = code else { return Ok(Err(Reason::Unmarshal)) };
         let count = texts.len() as u64;
         if count == 0 {
             self.fix_filename.bind(py).call1((&code, origin))?;
             return Ok(Ok(Some(code)));
         }
-        let mut exchange = Exchange::new(py, self.tuple, self.nonce, texts);
-        let name = code.getattr("co_filename")?;
+        let Ok(code) = code.cast_into_exact::<PyCode>() else { return Ok(Err(Reason::Unmarshal)) };
+        let mut exchange = Exchange::new(py, self.layout, self.nonce, texts);
+        let name = code.getattr(intern!(py, "co_filename"))?;
         // In the stock import system a source's code bears the name it was found under, whatever stood in the `.pyc`.
         self.fix_filename.bind(py).call1((&code, origin))?;
         if let Some(number) = exchange.number(&name) {
             exchange.met(number, name);
         }
-        let all = exchange.run(&code, most)? && exchange.leftover().is_empty();
-        if !all {
+        if !exchange.run(&code, most) || !exchange.leftover().is_empty() {
             return Ok(Ok(None));
         }
         self.with(|inner| {
             inner.counts[0] += 1;
             inner.counts[1] += count;
         });
-        Ok(Ok(Some(code)))
+        Ok(Ok(Some(code.into_any())))
     }
 
     /// A module's code, as from its `.pyc`.
@@ -300,26 +302,26 @@ impl Packages {
         let staged = self.with(|inner| {
             inner.counts[2] += 1;
             let (pye, module) = inner.stores[store].module(number)?;
-            let mut buffer = std::mem::take(&mut inner.buffer);
-            stage(pye, &module, |_, _| false, |n| self.nonce.placeholder(n), &mut buffer)
-                .map_err(|_| Reason::Damaged)?;
-            Ok(buffer)
+            let mut scratch = std::mem::take(&mut inner.scratch);
+            let staged = scratch.stage(pye, &module, |_, _| false, |n| self.nonce.placeholder(n));
+            staged.map_err(|_| Reason::Damaged)?;
+            Ok(scratch)
         });
-        let mut buffer = match staged {
-            Ok(buffer) => buffer,
+        let mut scratch = match staged {
+            Ok(scratch) => scratch,
             Err(reason) => return Ok(Err(reason)),
         };
-        let code = unmarshal::loads(self.loads.bind(py), &mut buffer);
-        self.keep(buffer);
+        let code = unmarshal::loads(self.loads.bind(py), &mut scratch.bytes);
+        self.keep(scratch);
         let Ok(code) = code else { return Ok(Err(Reason::Unmarshal)) };
         self.fix_filename.bind(py).call1((&code, origin))?;
         Ok(Ok(code))
     }
 
     /// Keeps a buffer for the next module, unless it is a large one.
-    fn keep(&self, buffer: Vec<u8>) {
-        if buffer.capacity() <= KEPT_BUFFER {
-            self.with(|inner| inner.buffer = buffer);
+    fn keep(&self, scratch: Scratch) {
+        if scratch.bytes.capacity() <= KEPT_BUFFER {
+            self.with(|inner| inner.scratch = scratch);
         }
     }
 }

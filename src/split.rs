@@ -244,6 +244,20 @@ pub trait Target {
     fn room(&mut self, len: usize) -> Result<&mut [u8]>;
     /// The first `len` bytes of the room have been written.
     fn advance(&mut self, len: usize);
+    /// The last `len` bytes written are the payload of `blob`.
+    #[inline(always)]
+    fn mark(&mut self, _blob: &holes::Blob, _len: usize) {}
+}
+
+/// Where a blob's payload was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Offset of its first byte.
+    pub at: usize,
+    /// Bytes.
+    pub len: usize,
+    /// The blob.
+    pub blob: holes::Blob,
 }
 
 /// A run of at most so many bytes is copied by one move of as many, the surplus being overwritten by what follows.
@@ -251,14 +265,22 @@ const STRIDE: usize = 32;
 /// Most bytes asked of a [`Target`] at a time.
 const CHUNK: usize = 1 << 14;
 
-/// Joins into memory: the buffer ends up holding just the file.
+/// Joins into memory: the buffer ends up holding just the file. `marks` gets all blobs, in order, after what it holds.
 ///
 /// # Errors
 /// As [`join`], and when the file is longer than `len`.
-pub fn join_into(control: &[u8], holes: &[u8], stores: &Stores<'_>, len: usize, out: &mut Vec<u8>) -> Result<()> {
+pub fn join_into(
+    control: &[u8],
+    holes: &[u8],
+    stores: &Stores<'_>,
+    len: usize,
+    out: &mut Vec<u8>,
+    marks: Option<&mut Vec<Mark>>,
+) -> Result<()> {
     struct Memory<'a> {
         window: &'a mut [u8],
         used: usize,
+        marks: Option<&'a mut Vec<Mark>>,
     }
     impl Target for Memory<'_> {
         #[inline(always)]
@@ -274,10 +296,17 @@ pub fn join_into(control: &[u8], holes: &[u8], stores: &Stores<'_>, len: usize, 
         fn advance(&mut self, len: usize) {
             self.used += len;
         }
+
+        #[inline(always)]
+        fn mark(&mut self, blob: &holes::Blob, len: usize) {
+            if let Some(marks) = &mut self.marks {
+                marks.push(Mark { at: self.used - len, len, blob: *blob });
+            }
+        }
     }
     // What the buffer held before is overwritten: zeroing it would cost as much as joining.
     out.resize(len + STRIDE, 0);
-    let mut memory = Memory { window: out, used: 0 };
+    let mut memory = Memory { window: out, used: 0, marks };
     let joined = join(control, holes, stores, &mut memory);
     let used = memory.used;
     out.truncate(used);
@@ -306,13 +335,16 @@ pub fn join<T: Target>(control: &[u8], holes: &[u8], stores: &Stores<'_>, out: &
                 let bytes = blob.bytes(stores[store as usize]).map_err(named)?;
                 if blob.kind.verbatim() {
                     put(out, bytes, bytes.len())?;
+                    out.mark(&blob, bytes.len());
                 } else {
-                    let mut encoded = Vec::new();
+                    let (mut encoded, mut len) = (Vec::new(), 0);
                     for chunk in bytes.chunks(CHUNK / 4 * store.width()) {
                         encoded.clear();
                         blob::encode(chunk, blob.kind, &mut encoded).map_err(named)?;
                         put(out, &encoded, encoded.len())?;
+                        len += encoded.len();
                     }
+                    out.mark(&blob, len);
                 }
             }
             Fill::References1(numbers) => references(out, numbers, |n| u64::from(*n))?,

@@ -12,7 +12,7 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyFrozenSet, PyString, PyTuple};
+use pyo3::types::{PyCode, PyString, PyTuple};
 
 /// Characters of a placeholder.
 pub const LEN: usize = 17;
@@ -46,23 +46,34 @@ impl Nonce {
     }
 }
 
-/// Where a tuple's items are, read off the running interpreter.
+/// Where a tuple's items and a code object's constants are, read off the running interpreter.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// Bytes from the start of the object to its first item.
+    /// Bytes from the start of a tuple to its first item.
     items: usize,
+    /// Bytes from the start of a code object to the pointer to its constants.
+    constants: usize,
+    /// The type of code objects.
+    code: *mut ffi::PyTypeObject,
 }
+
+// SAFETY: the pointer is only compared with others; the type it leads to belongs to the interpreter and is never freed.
+unsafe impl Send for Layout {}
+// SAFETY: as above.
+unsafe impl Sync for Layout {}
 
 impl Layout {
     /// Finds out and checks.
     ///
     /// # Errors
-    /// The items are not where `tuple.__basicsize__` says.
+    /// The items of a tuple are not where `tuple.__basicsize__` says, or code objects do not all hold their constants at one place.
     pub fn probe(py: Python<'_>) -> PyResult<Layout> {
+        let unknown =
+            |what: String| Err(PyRuntimeError::new_err(format!("objects are laid out in an unknown way: {what}")));
         let kind = py.get_type::<PyTuple>();
         let items: usize = kind.getattr("__basicsize__")?.extract()?;
         let item: usize = kind.getattr("__itemsize__")?.extract()?;
-        let sample = PyTuple::new(py, [py.None(), py.get_type::<PyTuple>().into_any().unbind(), py.NotImplemented()])?;
+        let sample = PyTuple::new(py, [py.None(), kind.into_any().unbind(), py.NotImplemented()])?;
         let known = matches!(items, 24 | 32) && item == size_of::<usize>();
         let matches = known
             && (0..3).all(|i| {
@@ -71,10 +82,34 @@ impl Layout {
                 let there = unsafe { *sample.as_ptr().byte_add(items).cast::<*mut ffi::PyObject>().add(i) };
                 sample.get_item(i).is_ok_and(|item| item.as_ptr() == there)
             });
-        if matches {
-            return Ok(Layout { items });
+        if !matches {
+            return unknown(format!("a tuple's items after {items} bytes"));
         }
-        Err(PyRuntimeError::new_err(format!("tuple is laid out in an unknown way: items after {items} bytes")))
+        let compile = py.import("builtins")?.getattr("compile")?;
+        let mut found: Option<(usize, *mut ffi::PyTypeObject)> = None;
+        for source in ["(1.5, [2.5])", "f = lambda: (g, 'text', 3.5)", "def f():\n  'doc'\n  return 1j"] {
+            let code = compile.call1((source, "<pye>", "exec"))?;
+            let bytes: usize = code.get_type().getattr("__basicsize__")?.extract()?;
+            let constants = code.getattr("co_consts")?;
+            let at = |word: &usize| {
+                // SAFETY: every code object has at least `__basicsize__` bytes, and `word` counts words within them; it is alive.
+                (unsafe { *code.as_ptr().cast::<*mut ffi::PyObject>().add(*word) }) == constants.as_ptr()
+            };
+            let places: Vec<usize> =
+                (2..bytes / size_of::<usize>()).filter(at).map(|w| w * size_of::<usize>()).collect();
+            let here = match places[..] {
+                [place] => (place, code.get_type().as_type_ptr()),
+                _ => return unknown(format!("a code object's constants at {places:?}")),
+            };
+            if found.is_some_and(|found| found != here) {
+                return unknown(format!("a code object's constants at {places:?}, another's elsewhere"));
+            }
+            found = Some(here);
+        }
+        match found {
+            Some((constants, code)) => Ok(Layout { items, constants, code }),
+            None => unknown("no code object".into()),
+        }
     }
 }
 
@@ -117,50 +152,70 @@ impl<'py> Exchange<'py> {
     /// Looks at no more than `most` constants, since tuples that are shared are met once for each of their places.
     ///
     /// Whether all of it could be done: a tuple inside a set must keep its hash.
-    ///
-    /// # Errors
-    /// `code` has no constants: it is no code object.
-    pub fn run(&mut self, code: &Bound<'py, PyAny>, most: usize) -> PyResult<bool> {
-        let code_type = code.get_type();
+    pub fn run(&mut self, code: &Bound<'py, PyCode>, most: usize) -> bool {
+        let (text, tuple, set) =
+            (&raw mut ffi::PyUnicode_Type, &raw mut ffi::PyTuple_Type, &raw mut ffi::PyFrozenSet_Type);
+        let Layout { items, constants, code: code_type } = self.layout;
+        if code.get_type().as_type_ptr() != code_type {
+            return false;
+        }
         let mut left = most;
-        // A stack of its own: nesting is bounded by marshal, at 2,000, but not by the C stack of this thread.
-        let mut tuples = vec![constants(code)?];
-        while let Some(tuple) = tuples.pop() {
-            for index in 0..tuple.len() {
-                let Some(fewer) = left.checked_sub(1) else { return Ok(false) };
-                left = fewer;
-                let item = tuple.get_borrowed_item(index)?.to_owned();
-                if item.is_exact_instance_of::<PyString>() {
-                    if let Some(number) = self.number(&item) {
-                        self.exchange(&tuple, index, item, number);
+        // A stack of its own: nesting is bounded by marshal, at 2,000, but not by the C stack of this thread. All pointers on it are
+        // borrowed from `code`, which keeps what it reaches alive: only placeholders, which reach nothing, are taken out.
+        // SAFETY: `code` is a code object, and its constants, a tuple, are at `constants` (probed).
+        let mut tuples = vec![unsafe { *code.as_ptr().byte_add(constants).cast::<*mut ffi::PyObject>() }];
+        while let Some(holder) = tuples.pop() {
+            // SAFETY: `holder` is a live tuple: what is pushed is one, and a code object's constants are.
+            let (size, first) =
+                unsafe { (ffi::Py_SIZE(holder) as usize, holder.byte_add(items).cast::<*mut ffi::PyObject>()) };
+            if left < size {
+                return false;
+            }
+            left -= size;
+            for index in 0..size {
+                // SAFETY: a tuple's `size` items start at `first` (probed); those of a tuple made by `marshal` are live objects.
+                let (item, kind) = unsafe {
+                    let item = *first.add(index);
+                    (item, ffi::Py_TYPE(item))
+                };
+                if kind == text {
+                    // SAFETY: an exact str, the GIL is held.
+                    let string = unsafe { Bound::from_borrowed_ptr(self.py, item) };
+                    let number = self.number(&string);
+                    drop(string);
+                    if let Some(number) = number {
+                        // SAFETY: `first + index` is a slot of a tuple that nobody else knows, see the module and `exchange`.
+                        unsafe { self.exchange(first.add(index), number) };
                     }
-                } else if let Ok(inner) = item.cast_exact::<PyTuple>() {
-                    tuples.push(inner.clone());
-                } else if item.get_type().is(&code_type) {
-                    tuples.push(constants(&item)?);
-                } else if let Ok(set) = item.cast_exact::<PyFrozenSet>()
-                    && set.iter().any(|member| !member.is_exact_instance_of::<PyString>() && member.len().is_ok())
-                {
-                    return Ok(false);
+                } else if kind == tuple {
+                    tuples.push(item);
+                } else if kind == code_type {
+                    // SAFETY: as for `code` itself.
+                    tuples.push(unsafe { *item.byte_add(constants).cast::<*mut ffi::PyObject>() });
+                } else if kind == set {
+                    // SAFETY: a live object, the GIL is held.
+                    let set = unsafe { Bound::from_borrowed_ptr(self.py, item) };
+                    let plain = |member: PyResult<Bound<'py, PyAny>>| {
+                        member.is_ok_and(|m| m.is_exact_instance_of::<PyString>() || m.len().is_err())
+                    };
+                    if !set.try_iter().is_ok_and(|mut members| members.all(plain)) {
+                        return false;
+                    }
                 }
             }
         }
-        Ok(true)
+        true
     }
 
-    fn exchange(&mut self, tuple: &Bound<'py, PyTuple>, index: usize, old: Bound<'py, PyAny>, number: usize) {
+    /// Puts the text `number` into the slot of a tuple that holds its placeholder.
+    ///
+    /// # Safety
+    /// The slot owns a reference to the placeholder. No hash of the tuple is kept: it came from `marshal` a moment ago, so nobody has hashed it but
+    /// for a set that was built of it as well, which makes `run` stop, and the code is thrown away.
+    unsafe fn exchange(&mut self, slot: *mut *mut ffi::PyObject, number: usize) {
         let new = self.texts[number].clone().into_ptr();
-        // SAFETY: `tuple` is an exact tuple with more than `index` items, and its items start at `items` (probed). The slot
-        // owns a reference to `old`, which is taken over here, and gets one to `new`, of the same type. The tuple came from
-        // `marshal` a moment ago, so nobody has hashed it, and no hash of it is kept: a set that was built of it as well makes
-        // `run` stop, and the code is thrown away.
-        let given = unsafe {
-            let slot = tuple.as_ptr().byte_add(self.layout.items).cast::<*mut ffi::PyObject>().add(index);
-            debug_assert_eq!(*slot, old.as_ptr());
-            *slot = new;
-            Bound::from_owned_ptr(self.py, old.as_ptr())
-        };
-        drop(given);
+        // SAFETY: as the caller promises; the slot gets a reference to another object of the same type, and the one it had is taken over.
+        let old = unsafe { Bound::from_owned_ptr(self.py, std::mem::replace(&mut *slot, new)) };
         self.met(number, old);
     }
 
@@ -176,9 +231,4 @@ impl<'py> Exchange<'py> {
             |met: &Option<Bound<'py, PyAny>>| met.as_ref().is_some_and(|p| unsafe { ffi::Py_REFCNT(p.as_ptr()) } == 1);
         (0..self.met.len()).filter(|i| !gone(&self.met[*i])).collect()
     }
-}
-
-/// `co_consts` of a code object.
-fn constants<'py>(code: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
-    Ok(code.getattr("co_consts")?.cast_into_exact::<PyTuple>()?)
 }

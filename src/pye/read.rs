@@ -217,6 +217,19 @@ impl<'a> Pye<'a> {
     /// # Errors
     /// As [`Pye::join`], or that one.
     pub fn join_into(&self, module: &Module<'_>, out: &mut Vec<u8>) -> Result<()> {
+        self.join_marked(module, out, None)
+    }
+
+    /// As [`Pye::join_into`]; `marks` gets all blobs with their places, in order.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn join_marked(
+        &self,
+        module: &Module<'_>,
+        out: &mut Vec<u8>,
+        marks: Option<&mut Vec<split::Mark>>,
+    ) -> Result<()> {
         let cap = self.cap();
         if u64::from(module.record.pyc_len) > cap {
             let error = Error::limit("bytes of .pyc from this file in memory", cap, module.record.pyc_len.into());
@@ -224,7 +237,8 @@ impl<'a> Pye<'a> {
             return Err(error.at(at).within(NAMES[Part::Modules as usize]).in_module(module.path));
         }
         let len = module.record.pyc_len as usize;
-        split::join_into(module.control, module.holes, &self.stores(), len, out).map_err(|e| self.of(module, e))?;
+        split::join_into(module.control, module.holes, &self.stores(), len, out, marks)
+            .map_err(|e| self.of(module, e))?;
         self.check_sum(module, out.len() as u64, crc32fast::hash(out))
     }
 
