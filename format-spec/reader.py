@@ -10,6 +10,7 @@ Python 3.9 or newer, standard library only. Everything is kept in memory: this i
 
 import csv
 import os
+import re
 import struct
 import sys
 import zlib
@@ -126,9 +127,8 @@ class Pye:
             need(not path or not {b"", b".", b".."} & set(path.split(b"/")), "V59", f"directory {path}")
             listed = [self.name(name, "V58", 256) for name in names[first : first + count]]
             for name in listed:
-                part = name[:-1] if name.endswith(b"/") else name
-                good = name.endswith(b"/") or len(name) > 3 and name.endswith(b".so")
-                need(good and part not in (b"", b".", b"..") and b"/" not in part and len(part) <= 255, "V60", f"name {name}")
+                good = re.fullmatch(rb"[^./]+(/|\.py|\.pyc|\.([^/]*\.)?so)", name, re.DOTALL)
+                need(good and len(name.removesuffix(b"/")) <= 255, "V60", f"name {name}")
             found.append((path, None if mtime == UNKNOWN else mtime, first, listed))
         return found
 

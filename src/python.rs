@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use pyo3::exceptions::{PyImportError, PyOSError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyCode, PyDict, PyString};
+use pyo3::types::{PyBool, PyCode, PyDict, PyString};
 
 use crate::blob::Kind;
 use crate::cpython::constants::{self, Exchange, Nonce};
@@ -132,6 +132,7 @@ impl Packages {
         Ok(match answer {
             Some((store, Answer::Found(found))) => Some(found_tuple(store, found).into_pyobject(py)?.into_any()),
             Some((_, Answer::Extension(file))) => Some(PyString::new(py, &file).into_any()),
+            Some((_, Answer::Absent)) => Some(PyBool::new(py, false).to_owned().into_any()),
             Some((_, Answer::Ask)) | None => None,
         })
     }

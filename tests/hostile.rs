@@ -32,7 +32,7 @@ fn single() -> Vec<u8> {
     tool::converted(&pyc((3, 12), &constants("one")), "one.cpython-312.pyc")
 }
 
-/// Three modules, two versions, a namespace, a package, a raw file, and directories with what hides modules.
+/// Three modules, two versions, a namespace, a package, a raw file, and directories with what has no record.
 fn package() -> Vec<u8> {
     let place = tempfile::tempdir().unwrap();
     let tree = place.path().join("tree");
@@ -59,7 +59,7 @@ struct Contents {
     directories: Vec<Listed>,
 }
 
-/// A directory's path, mtime, names, and how many of these hide `mod`.
+/// A directory's path, mtime, names, and how many of these are for `mod`.
 type Listed = (Vec<u8>, Option<i64>, Vec<Vec<u8>>, usize);
 
 /// Reads all there is in every way there is.
@@ -106,8 +106,8 @@ fn read(bytes: &[u8]) -> Result<Contents, Error> {
     }
     let listed = |directory: Directory<'_>| -> Result<Listed, Error> {
         let names = directory.names().map(|n| n.map(<[u8]>::to_vec)).collect::<Result<Vec<_>, _>>()?;
-        let hiding = directory.hides(b"mod").collect::<Result<Vec<_>, _>>()?;
-        Ok((directory.path.to_vec(), directory.mtime_ns, names, hiding.len()))
+        let named = directory.named(b"mod").collect::<Result<Vec<_>, _>>()?;
+        Ok((directory.path.to_vec(), directory.mtime_ns, names, named.len()))
     };
     let all = pye.directories().and_then(|all| all.iter().map(|d| d.and_then(listed)).collect());
     let directories: Vec<Listed> = all.unwrap_or_else(|error| {
@@ -584,7 +584,7 @@ fn lies() -> Vec<Lie> {
     for path in ["..", "/", "/etc", "p//q", "pkg/", "p/../q"] {
         lie(&format!("the directory {path}"), "a relative path", named(pkg, path));
     }
-    for name in ["", "x", "x.py", "/", "../", "../x.so", "x/y.so", ".so"] {
+    for name in ["", "x", "x.pyo", "/", "../", "../x.so", "x/y.so", ".so", ".py", "x.y.py", "x.y/"] {
         lie(&format!("the name {name:?} in a directory"), "that ends in .so", named(last, name));
     }
     lie("a name of 5,000 bytes in a directory", "a name of at most", named(last, &"a".repeat(5000)));

@@ -490,7 +490,7 @@ fn mtime_ns(directory: &Path) -> Option<i64> {
 }
 
 #[test]
-fn a_package_tells_when_its_directories_changed_and_what_in_them_hides_its_modules() {
+fn a_package_tells_when_its_directories_changed_and_what_in_them_it_has_no_record_of() {
     let place = Place::new();
     let tree = place.modules(
         "tree",
@@ -523,12 +523,19 @@ fn a_package_tells_when_its_directories_changed_and_what_in_them_hides_its_modul
         "native/deeper/_c.so",
         "lib-1.0/_x.so",
         "lib-2.0/_x.so",
-        // Packages of which nothing was compiled, by each kind of __init__.
+        // Directories of which nothing was compiled: with an __init__ of some kind, or none, in which case they are portions of namespaces.
         "pkg/foo/__init__.py",
         "stubs/__init__.pyi",
         "extension/__init__.abi3.so",
         "data/file.txt",
-        "not-a-package-1/__init__.py",
+        "not-a-package/__init__.py",
+        "nothing-1.0/imports.this",
+        // Sources with a record and without.
+        "top.py",
+        "pkg/fast.py",
+        "pkg/uncompiled.py",
+        "pkg/0001_initial.py",
+        "pkg/nothing.imports.py",
     ] {
         put(tree.join(extension), "");
     }
@@ -543,15 +550,20 @@ fn a_package_tells_when_its_directories_changed_and_what_in_them_hides_its_modul
         roots.iter().map(|(path, names)| ((*path).to_string(), row(path, names))).collect()
     };
     let rows: &[(&str, &[&str])] = &[
-        // `pkg` has a record, `native` no `__init__`, and nothing imports that of `stubs`.
-        ("", &["extension/"]),
+        // `pkg` and `top.py` have a record.
+        ("", &["data/", "extension/", "native/", "not-a-name/", "not-a-package/", "stubs/"]),
         ("extension", &["__init__.abi3.so"]),
-        ("lib-1.0", &["_x.so"]),
-        ("lib-1.0/deep", &[]),
+        // Records are named by what stands below it, so none is found by its path.
+        ("lib-1.0", &["_x.so", "deep/"]),
+        ("lib-1.0/deep", &["m.pyc"]),
+        // An entry of `sys.path` may be called what it likes.
+        ("lib-2.0", &["_x.so"]),
         ("native/deeper", &["_c.so"]),
         (
             "pkg",
             &[
+                "0001_initial.py",
+                "dangling.so",
                 "fast.abi3.so",
                 "fast.cpython-312-x86_64-linux-gnu.so",
                 "foo/",
@@ -561,6 +573,7 @@ fn a_package_tells_when_its_directories_changed_and_what_in_them_hides_its_modul
                 "part/",
                 "twice.abi3.so",
                 "twice/",
+                "uncompiled.py",
             ],
         ),
         ("pkg/both", &[]),
@@ -571,10 +584,11 @@ fn a_package_tells_when_its_directories_changed_and_what_in_them_hides_its_modul
         assert_eq!(directories(pye), expected(rows), "{report:#}");
         assert_eq!(report["directories"], rows.len());
         let pkg = pye.directory(b"pkg").unwrap().unwrap();
-        let hides = |name: &[u8]| -> Vec<&[u8]> { pkg.hides(name).map(Result::unwrap).collect() };
-        assert_eq!(hides(b"fast"), [&b"fast.abi3.so"[..], b"fast.cpython-312-x86_64-linux-gnu.so"]);
-        assert_eq!(hides(b"foo"), [b"foo/"]);
-        assert!(hides(b"both").is_empty());
+        let named = |name: &[u8]| -> Vec<&[u8]> { pkg.named(name).map(Result::unwrap).collect() };
+        assert_eq!(named(b"fast"), [&b"fast.abi3.so"[..], b"fast.cpython-312-x86_64-linux-gnu.so"]);
+        assert_eq!(named(b"foo"), [b"foo/"]);
+        assert_eq!(named(b"uncompiled"), [b"uncompiled.py"]);
+        assert!(named(b"both").is_empty());
         assert!(pye.directory(b"native").unwrap().is_none());
     });
     let report = good(&[&"inspect", &place.at("p.pye"), &"--directories"]);
@@ -595,7 +609,7 @@ fn a_package_tells_when_its_directories_changed_and_what_in_them_hides_its_modul
     with_package(&[&tree, &second], &place.at("p.pye"), |pye, _| {
         let all = directories(pye);
         assert_eq!(all["pkg"], (None, vec![]));
-        assert_eq!(all["alone"], (mtime_ns(&second.join("alone")), vec![]));
+        assert_eq!(all["alone"], (mtime_ns(&second.join("alone")), vec![]), "its `m.pyc` has a record");
         assert_eq!(all["native/deeper"], (mtime_ns(&tree.join("native/deeper")), vec!["_c.so".to_string()]));
     });
     with_package(&[&tree.join("pkg/both.pyc"), &tree.join("pkg/part.pyc")], &place.at("p.pye"), |pye, _| {

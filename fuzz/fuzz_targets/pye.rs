@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use libfuzzer_sys::fuzz_target;
 use pye::elf::read::sections;
 use pye::marshal::version::Version;
-use pye::pye::directories::can_hide;
+use pye::pye::directories::importable;
 use pye::pye::read::Pye;
 use pye::pye::{Header, ModuleKind, NAMES, ROWS};
 use pye::{dump, split};
@@ -89,7 +89,7 @@ fn read(data: &[u8]) {
     directories(&pye, verified);
 }
 
-/// What a package says of its directories: once verified, each is found by its path, and each name among those that hide its module.
+/// What a package says of its directories: once verified, each is found by its path, and each name among those of its module.
 fn directories(pye: &Pye<'_>, verified: bool) {
     let _ = pye.directory(b"pkg");
     let Ok(all) = pye.directories() else {
@@ -101,18 +101,16 @@ fn directories(pye: &Pye<'_>, verified: bool) {
             assert!(!verified, "verified, but a directory cannot be read");
             continue;
         };
-        let _ = directory.hides(b"mod").count();
+        let _ = directory.named(b"mod").count();
         let found = pye.directory(directory.path);
         for name in directory.names().take(16) {
             let Ok(name) = name else {
                 assert!(!verified, "verified, but a name cannot be read");
                 continue;
             };
-            assert!(can_hide(name));
-            let file = name.split(|b| *b == b'.').next().unwrap_or_default();
-            let module = name.strip_suffix(b"/").unwrap_or(file);
-            let hidden = directory.hides(module).any(|hidden| hidden.is_ok_and(|hidden| hidden == name));
-            assert!(hidden || !verified, "verified, but not found to hide its module");
+            let module = importable(name).expect("only such names are read");
+            let found = directory.named(module).any(|found| found.is_ok_and(|found| found == name));
+            assert!(found || !verified, "verified, but not found by its module's name");
         }
         if verified {
             let found = found.expect("verified, but not looked up").expect("verified, but not found");

@@ -60,6 +60,8 @@ class Finder:
                 return None
             if type(found) is tuple:
                 return self._spec(fullname, found)
+            if found is False:
+                continue
             if found is not None:
                 loader = ExtensionFileLoader(fullname, found)
                 spec = ModuleSpec(fullname, loader, origin=found)

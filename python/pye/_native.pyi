@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from types import CodeType
-from typing import Any
+from typing import Any, Literal
 
 __version__: str
 
@@ -12,9 +12,9 @@ class Packages:
     def open(self, root: str | None, path: str, candidates: Sequence[str]) -> str:
         """Opens the package file, or the directory of single files, at path, to stand for the directory root, and returns root. Without
         root, that one of candidates is taken below which sources of the package stand. Raises OSError with the reason."""
-    def find(self, directory: str, name: str) -> tuple[int, int, bool, str, str | None] | str | None:
+    def find(self, directory: str, name: str) -> tuple[int, int, bool, str, str | None] | str | Literal[False] | None:
         """What directory holds under name: a module (store, number, whether it is a package, source, .pyc), an extension module's
-        file, or None when the stock finder has to be asked."""
+        file, False when it holds nothing of that name, or None when the stock finder has to be asked."""
     def supply(self, origin: str) -> tuple[int, int, bool, str, str | None] | None:
         """The module made of the source origin, as find returns it."""
     def load(self, store: int, number: int, origin: str, fresh: bool) -> CodeType | None:

@@ -1,5 +1,5 @@
 //! What a package says of the directories that its modules stand in ([`crate::pye::directories`]): when each last changed, and what in it
-//! can hide a module of the package. In two steps: [`survey`] looks before any module is read, so that every later change is noticed;
+//! can be imported though the package has no record of it. In two steps: [`survey`] looks before any module is read, so that every later change is noticed;
 //! [`rows`] leaves out what the package holds itself, which is known once all is named.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::resolve::{self, Place, is_identifier, place};
 use crate::fsys;
-use crate::pye::directories::{EXTENSION, can_hide};
+use crate::pye::directories::{EXTENSION, importable};
 use crate::pye::write::{Directory, Module};
 use crate::pye::{ModuleKind, is_indexed};
 
@@ -26,10 +26,8 @@ pub struct Surveyed {
 #[derive(Debug)]
 struct Seen {
     mtime_ns: i64,
-    /// File names, sorted.
-    extensions: Vec<Vec<u8>>,
-    /// Names of sub-directories with an `__init__`, sorted.
-    packages: Vec<Vec<u8>>,
+    /// What may be imported from it, as an entry names it ([`importable`]); sorted.
+    names: Vec<Vec<u8>>,
 }
 
 /// Where a file that is linked comes from.
@@ -82,60 +80,40 @@ fn parent(directory: &[u8]) -> Option<&[u8]> {
 /// What is in a directory; nothing when it cannot be told.
 fn look(directory: &Path) -> Option<Seen> {
     let mtime_ns = fsys::stamp(directory)?.mtime_ns()?;
-    let mut seen = Seen { mtime_ns, extensions: Vec::new(), packages: Vec::new() };
+    let mut names = Vec::new();
     for entry in fs::read_dir(directory).ok()? {
         let entry = entry.ok()?;
         let name = entry.file_name();
         let name = fsys::path_bytes(Path::new(&name));
-        if name.ends_with(EXTENSION) {
-            if can_hide(name) && entry.path().is_file() {
-                seen.extensions.push(name.to_vec());
-            }
-        } else if is_identifier(name) && name != resolve::CACHE && is_directory(&entry) && has_init(&entry.path()) {
-            seen.packages.push(name.to_vec());
+        // What a link leads to may change without the directory: it is taken for whatever its name allows.
+        let kind = entry.file_type().ok()?;
+        if !kind.is_dir() && importable(name).is_some() {
+            names.push(name.to_vec());
+        }
+        let inner = [name, b"/"].concat();
+        if (kind.is_dir() || kind.is_symlink()) && name != resolve::CACHE && importable(&inner).is_some() {
+            names.push(inner);
         }
     }
-    seen.extensions.sort_unstable();
-    seen.packages.sort_unstable();
-    Some(seen)
-}
-
-/// Whether an entry is a directory, links followed.
-fn is_directory(entry: &fs::DirEntry) -> bool {
-    // Of all but links the entry itself tells, without a system call.
-    entry.file_type().is_ok_and(|t| t.is_dir() || t.is_symlink() && entry.path().is_dir())
-}
-
-/// Whether a directory is a package: it has an `__init__` of any kind that is imported. One that cannot be read may have one.
-fn has_init(directory: &Path) -> bool {
-    if directory.join("__init__.py").is_file() {
-        return true;
-    }
-    let Ok(mut entries) = fs::read_dir(directory) else { return true };
-    entries.any(|entry| {
-        entry.is_ok_and(|entry| {
-            let name = entry.file_name();
-            let suffix = fsys::path_bytes(Path::new(&name)).strip_prefix(b"__init__");
-            suffix.is_some_and(|s| {
-                matches!(s, b".py" | b".pyc" | b".pyo") || s.starts_with(b".") && s.ends_with(EXTENSION)
-            })
-        })
-    })
+    names.sort_unstable();
+    Some(Seen { mtime_ns, names })
 }
 
 /// A version and a level.
 type Key = ((u8, u8), u8);
 
-/// The rows of the directories that hold something that can be found by name, be it a package or a part of a namespace, or below importable
-/// directories an extension module. `modules` are those of the package.
+/// The rows of the directories that hold something that can be found by name, be it a package or a part of a namespace, or an extension
+/// module. `modules` are those of the package.
 ///
-/// A sub-directory that is a package is named when the package file has no record of it; also when that lacks a version and level of
-/// which it has a module of the same name beside it, which the sub-directory hides; or when an extension module of the name is beside
-/// it, which is hidden whatever the version.
+/// A name is left out when a record tells of it that is found by the name of the directory and its own. Extension modules have none. A
+/// sub-directory that is a package is named all the same when the package file lacks a version and level of it of which it has a module
+/// of the same name beside it, which the sub-directory hides; or when an extension module of the name is beside it, which is
+/// hidden whatever the version.
 pub fn rows(surveyed: Vec<Surveyed>, modules: &[Module]) -> Vec<Directory> {
     let mut holding: HashSet<&[u8]> = HashSet::new();
     let mut packages: HashMap<&[u8], HashSet<Key>> = HashMap::new();
-    let mut beside: HashMap<Vec<u8>, HashSet<Key>> = HashMap::new();
+    // By path, without a suffix.
+    let mut files: HashMap<Vec<u8>, HashSet<Key>> = HashMap::new();
     for module in modules.iter().filter(|m| is_indexed(&m.name, m.kind, m.optimization)) {
         let directory = place(&module.path).directory;
         let key = (module.python(), module.optimization);
@@ -147,34 +125,35 @@ pub fn rows(surveyed: Vec<Surveyed>, modules: &[Module]) -> Vec<Directory> {
             }
             ModuleKind::Module => {
                 let last = module.name.rsplit(|b| *b == b'.').next().unwrap_or_default();
-                beside.entry(below(directory, last)).or_default().insert(key);
+                files.entry(below(directory, last)).or_default().insert(key);
             }
             // Its path is a directory, so this is what that stands in.
             ModuleKind::Namespace | ModuleKind::Raw => {}
         }
     }
-    let held = |path: &[u8]| {
-        packages.get(path).is_some_and(|held| beside.get(path).is_none_or(|beside| beside.is_subset(held)))
-    };
-    let row = |surveyed: Surveyed| {
-        let path = surveyed.path;
-        let importable = || path.is_empty() || path.split(|b| *b == b'/').all(is_identifier);
-        let extensions = surveyed.seen.as_ref().is_some_and(|seen| !seen.extensions.is_empty());
-        if !(holding.contains(&path[..]) || extensions && importable()) {
+    let row = |Surveyed { path, seen }: Surveyed| {
+        // Below a directory that no dotted name leads through, records have other names than the directory says.
+        let named = path.is_empty() || path.split(|b| *b == b'/').all(is_identifier);
+        let (mtime_ns, all) = seen.map_or((None, Vec::new()), |seen| (Some(seen.mtime_ns), seen.names));
+        let extensions: HashSet<&[u8]> =
+            all.iter().filter(|n| n.ends_with(EXTENSION)).filter_map(|n| importable(n)).collect();
+        if !(holding.contains(&path[..]) || !extensions.is_empty()) {
             return None;
         }
-        let mtime_ns = surveyed.seen.as_ref().map(|seen| seen.mtime_ns);
-        let names = surveyed.seen.map_or_else(Vec::new, |seen| {
-            let extension = |name: &[u8]| {
-                seen.extensions.iter().any(|e| e.strip_prefix(name).is_some_and(|rest| rest.starts_with(b".")))
-            };
-            let told = |name: &[u8]| extension(name) || !held(&below(&path, name));
-            let packages = seen.packages.iter().filter(|name| told(name)).map(|name| [&name[..], b"/"].concat());
-            let mut names: Vec<Vec<u8>> = packages.collect();
-            names.extend(seen.extensions);
-            names.sort_unstable();
-            names
-        });
+        let recorded = |entry: &[u8]| {
+            let Some(name) = importable(entry).filter(|_| named) else { return false };
+            let at = below(&path, name);
+            match &entry[name.len()..] {
+                b"/" => {
+                    let held = packages.get(&at[..]);
+                    let complete = |held: &HashSet<Key>| files.get(&at).is_none_or(|beside| beside.is_subset(held));
+                    held.is_some_and(complete) && !extensions.contains(name)
+                }
+                b".py" | b".pyc" => files.contains_key(&at) || name == b"__init__" && packages.contains_key(&path[..]),
+                _ => false,
+            }
+        };
+        let names = all.iter().filter(|entry| !recorded(entry)).cloned().collect();
         Some(Directory { path, mtime_ns, names })
     };
     surveyed.into_iter().filter_map(row).collect()

@@ -1,7 +1,7 @@
 //! The linker: many modules to one package file, as a list of passes.
 //!
 //! 1. *collect* (the caller, with [`crate::tree`]): which files. After it: a list sorted by relative path, then by root.
-//! 2. *survey* ([`directories`]): when each directory last changed, and what in it can hide a module. After it: whatever changes from now on
+//! 2. *survey* ([`directories`]): when each directory last changed, and what in it can be imported. After it: whatever changes from now on
 //!    will be noticed by who compares the mtimes.
 //! 3. *shadow*: of several files with one relative path the first root's stays, as `sys.path` would have it.
 //!    After it: relative paths are unique.

@@ -1,5 +1,5 @@
-//! What was known of the directories of a package when it was linked: when each last changed, and what in it can hide a module that
-//! the package holds. A loader that finds a directory unchanged need not list it.
+//! What was known of the directories of a package when it was linked: when each last changed, and what could be imported from it of which
+//! the package has no record. A loader that finds a directory unchanged need not list it: what is neither named nor recorded is not there.
 //!
 //! The section is two numbers (u32: rows, entries), then the rows, sorted by path, then the entries of all rows, each the offset of
 //! a name in the section of names (u32). All is searched in place.
@@ -235,17 +235,17 @@ impl<'a> Directories<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// What in it can hide a module, sorted: file names that end in [`EXTENSION`], and, with `/` at the end, sub-directories that are
-    /// packages which the `.pye` does not hold.
+    /// What in it can be imported though the package has no record of it, sorted: names of files, and, with `/` at the end, of
+    /// sub-directories. What [`importable`] takes.
     pub fn names(&self) -> impl Iterator<Item = Result<&'a [u8]>> + use<'a> {
         let all = *self;
         (0..all.len()).map(move |i| all.name(i))
     }
 
-    /// What may hide the module `name` (the last part of a dotted name) in this directory: a sub-directory `name/`, files `name.….so`. Which of
-    /// the files an interpreter takes, its `EXTENSION_SUFFIXES` tell. Found by binary search.
-    pub fn hides<'n>(&self, name: &'n [u8]) -> Hiding<'a, 'n> {
-        Hiding { directory: *self, name, next: None }
+    /// The entries for the module `name` (the last part of a dotted name): a sub-directory `name/`, files `name.….so`, `name.py`, `name.pyc`.
+    /// Which of them an interpreter takes, and whether before a module of that name, is for the caller to say. Found by binary search.
+    pub fn named<'n>(&self, name: &'n [u8]) -> Named<'a, 'n> {
+        Named { directory: *self, name, next: None }
     }
 
     fn len(&self) -> usize {
@@ -257,16 +257,16 @@ impl<'a> Directory<'a> {
         // Beyond the names, so an error, should it not be there.
         let offset = u32_at(self.entries, index * ENTRY_LEN).unwrap_or(u32::MAX);
         let name = name_at(self.names, offset, MAX_NAME_BYTES + 1)?;
-        if !can_hide(name) {
+        if importable(name).is_none() {
             let got = format!("{:?}", String::from_utf8_lossy(name));
-            return Err(Error::malformed("a file name that ends in .so, or a directory's and /", got)
+            return Err(Error::malformed("NAME/, NAME.py, NAME.pyc or one that ends in .so", got)
                 .at(self.at + index * ENTRY_LEN)
                 .within(SECTION));
         }
         Ok(name)
     }
 
-    /// Number of the first entry that may stand for `name`: all that do follow one another, for `.` and `/` do.
+    /// Number of the first entry that may stand for `name`: all that do follow one another, for `.` and `/` do, and no name has either.
     fn first(&self, name: &[u8]) -> Result<usize> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
@@ -281,31 +281,28 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// The entries of a directory that may hide one module.
+/// The entries of a directory for one module.
 #[derive(Clone, Debug)]
-pub struct Hiding<'a, 'n> {
+pub struct Named<'a, 'n> {
     directory: Directory<'a>,
     name: &'n [u8],
     /// Number of the entry to look at, once it has been searched.
     next: Option<usize>,
 }
 
-impl<'a> Iterator for Hiding<'a, '_> {
+impl<'a> Iterator for Named<'a, '_> {
     type Item = Result<&'a [u8]>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut found = || -> Result<Option<&'a [u8]>> {
-            let mut next = match self.next {
+            let next = match self.next {
                 Some(next) => next,
                 None => self.directory.first(self.name)?,
             };
-            while next < self.directory.len() {
+            if next < self.directory.len() {
                 let entry = self.directory.name(next)?;
-                let rest = entry.strip_prefix(self.name);
-                let Some(rest) = rest.filter(|rest| matches!(rest, [b'.' | b'/', ..])) else { break };
-                next += 1;
-                if rest == b"/" || rest.ends_with(EXTENSION) {
-                    self.next = Some(next);
+                if importable(entry) == Some(self.name) {
+                    self.next = Some(next + 1);
                     return Ok(Some(entry));
                 }
             }
@@ -322,16 +319,19 @@ impl<'a> Iterator for Hiding<'a, '_> {
     }
 }
 
-impl FusedIterator for Hiding<'_, '_> {}
+impl FusedIterator for Named<'_, '_> {}
 
-/// Whether a name may stand in the section: one part of a path, as long as a file system lets it be, that ends in [`EXTENSION`] or in `/`.
-pub fn can_hide(name: &[u8]) -> bool {
-    let part = match name {
-        [directory @ .., b'/'] => directory,
-        file if file.len() > EXTENSION.len() && file.ends_with(EXTENSION) => file,
-        _ => return false,
+/// The module that an entry can be imported as (the last part of its dotted name): `m` of a sub-directory `m/` and of files `m.py`, `m.pyc` and
+/// `m.….so`, as long as a file system lets them be. None of anything else, which may not stand in the section.
+pub fn importable(entry: &[u8]) -> Option<&[u8]> {
+    let end = entry.iter().position(|b| matches!(b, b'.' | b'/'))?;
+    let (name, rest) = entry.split_at(end);
+    let good = match rest {
+        b"/" | b".py" | b".pyc" => true,
+        _ => rest.ends_with(EXTENSION) && !rest.contains(&b'/'),
     };
-    part.len() <= MAX_NAME_BYTES && !part.contains(&b'/') && super::is_below(part)
+    let len = entry.len() - usize::from(rest == b"/");
+    (good && !name.is_empty() && len <= MAX_NAME_BYTES).then_some(name)
 }
 
 #[cfg(test)]
@@ -358,19 +358,20 @@ mod tests {
         (out, names)
     }
 
-    fn hidden(directory: &Directory<'_>, name: &str) -> Vec<String> {
-        let entries = directory.hides(name.as_bytes());
+    fn named(directory: &Directory<'_>, name: &str) -> Vec<String> {
+        let entries = directory.named(name.as_bytes());
         entries.map(|e| String::from_utf8(e.unwrap().to_vec()).unwrap()).collect()
     }
 
     #[test]
-    fn directories_are_found_by_path_and_tell_what_hides_a_module() {
+    fn directories_are_found_by_path_and_tell_what_else_has_a_modules_name() {
         let listed: &[&str] = &[
             "foo-bar.so",
             "foo.abi3.so",
             "foo.cpython-312-x86_64-linux-gnu.so",
+            "foo.py",
+            "foo.pyc",
             "foo.so",
-            "foo.x/",
             "foo/",
             "foo0.so",
             "foobar.so",
@@ -397,11 +398,11 @@ mod tests {
         let a = all.find(b"a").unwrap().unwrap();
         let names: Vec<&[u8]> = a.names().map(Result::unwrap).collect();
         assert_eq!(names, listed.iter().map(|n| n.as_bytes()).collect::<Vec<_>>());
-        assert_eq!(hidden(&a, "foo"), ["foo.abi3.so", "foo.cpython-312-x86_64-linux-gnu.so", "foo.so", "foo/"]);
-        assert_eq!(hidden(&a, "foobar"), ["foobar.so"]);
-        assert_eq!(hidden(&a, "z"), ["z/"]);
-        for name in ["fo", "f", "foo-", "foo1", "zz", "", "a"] {
-            assert_eq!(hidden(&a, name), [""; 0], "{name:?}");
+        assert_eq!(named(&a, "foo"), &listed[1..7]);
+        assert_eq!(named(&a, "foobar"), ["foobar.so"]);
+        assert_eq!(named(&a, "z"), ["z/"]);
+        for name in ["fo", "f", "foo-", "foo.abi3", "foo/", "foo1", "zz", "", "a"] {
+            assert_eq!(named(&a, name), [""; 0], "{name:?}");
         }
         let empty = Directories::new(&[], &[]).unwrap();
         assert!(empty.is_empty() && empty.find(b"").unwrap().is_none());
@@ -409,18 +410,24 @@ mod tests {
     }
 
     #[test]
-    fn names_that_leave_the_directory_or_hide_nothing_are_refused() {
-        for good in ["m.so", "m.abi3.so", "..so", "m/", &format!("{}/", "m".repeat(MAX_NAME_BYTES))] {
-            assert!(can_hide(good.as_bytes()), "{good}");
+    fn names_that_leave_the_directory_or_are_no_modules_are_refused() {
+        for good in ["m.so", "m.abi3.so", "m..so", "m.py", "m.pyc", "m-1/", "m/"] {
+            let name = good.split(['.', '/']).next().unwrap();
+            assert_eq!(importable(good.as_bytes()), Some(name.as_bytes()), "{good}");
         }
-        let long = "m".repeat(MAX_NAME_BYTES + 1);
-        for bad in ["", "/", ".so", "./", "../", "a/b/", "a/b.so", "../a.so", "/a.so", "m.py", "m", &(long + "/")] {
-            assert!(!can_hide(bad.as_bytes()), "{bad}");
+        let long = "m".repeat(MAX_NAME_BYTES);
+        assert_eq!(importable(format!("{long}/").as_bytes()), Some(long.as_bytes()));
+        let longer = format!("{long}m/");
+        for bad in [
+            "", "/", ".so", "..so", ".py", "./", "../", "a/b/", "a/b.so", "a.b/", "a.b.py", "a./b.so", "../a.so",
+            "/a.so", "m", "m.", "m.pyo", "m.so.1", "m.so/", &longer,
+        ] {
+            assert_eq!(importable(bad.as_bytes()), None, "{bad}");
             let (bytes, names) = section(&[("", None, &[bad])]);
             let directory = Directories::new(&bytes, &names).unwrap().get(0).unwrap();
             assert!(directory.names().next().unwrap().is_err(), "{bad}");
-            let mut hiding = directory.hides(b"m");
-            assert!(hiding.next().unwrap().is_err() && hiding.next().is_none(), "{bad}");
+            let mut named = directory.named(b"m");
+            assert!(named.next().unwrap().is_err() && named.next().is_none(), "{bad}");
         }
     }
 
@@ -443,9 +450,9 @@ mod tests {
         let read = |bytes: &[u8], names: &[u8]| {
             let Ok(all) = Directories::new(bytes, names) else { return };
             let _ = all.verify();
-            let _ = all.find(b"b").map(|found| found.map(|d| d.hides(b"c").count()));
+            let _ = all.find(b"b").map(|found| found.map(|d| d.named(b"c").count()));
             for directory in all.iter().flatten() {
-                let _ = directory.names().count() + directory.hides(b"b").count();
+                let _ = directory.names().count() + directory.named(b"b").count();
             }
         };
         for at in 0..good.len() {

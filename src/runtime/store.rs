@@ -101,6 +101,8 @@ pub struct Store {
     holding: Holding,
     /// Directories looked at so far, relative to the root.
     directories: HashMap<String, State>,
+    /// Whether all its modules are for the interpreter's version, once that was asked.
+    uniform: Option<bool>,
     /// Bytes of `.pyc` joined since pages were last given back.
     touched: u64,
     /// Modules handed out.
@@ -127,6 +129,8 @@ pub enum Answer {
     Found(Found),
     /// An extension module: its file.
     Extension(String),
+    /// Nothing: there was nothing of the name when the package was linked, and the directory has not changed.
+    Absent,
     /// The stock finder must be asked; the store may have the code of what it finds.
     Ask,
 }
@@ -165,6 +169,7 @@ impl Store {
             path: path.to_path_buf(),
             holding,
             directories: HashMap::new(),
+            uniform: None,
             touched: 0,
             loaded: 0,
             fallbacks: [0; Reason::ALL.len()],
@@ -226,12 +231,11 @@ impl Store {
         }
         let Ok(Some(directory)) = pye.directory(relative.as_bytes()) else { return Answer::Ask };
         let mut extension: Option<(usize, String)> = None;
-        for entry in directory.hides(name.as_bytes()) {
+        let (mut unnamed, mut inner) = (true, false);
+        for entry in directory.named(name.as_bytes()) {
             let Ok(entry) = entry.map(|e| String::from_utf8_lossy(e)) else { return Answer::Ask };
-            if entry.ends_with('/') {
-                self.note(Reason::Hidden);
-                return Answer::Ask;
-            }
+            unnamed = false;
+            inner |= entry.ends_with('/');
             let rank = target.suffixes.iter().position(|suffix| entry.strip_prefix(name) == Some(suffix.as_str()));
             if let Some(rank) = rank
                 && extension.as_ref().is_none_or(|(best, _)| rank < *best)
@@ -241,12 +245,43 @@ impl Store {
         }
         let module = self.lookup(pye, relative, name, target);
         let package = matches!(&module, Some(m) if m.record.kind == ModuleKind::Package);
+        if inner && !package {
+            // It may have become a package since, and would come first.
+            if module.is_some() {
+                self.note(Reason::Hidden);
+            }
+            return Answer::Ask;
+        }
         match (extension, module) {
-            // A package comes before an extension module of its name.
-            (Some((_, file)), _) if !package => Answer::Extension(file),
+            // A package comes before an extension module of its name. A link may lead nowhere by now.
+            (Some((_, file)), _) if !package => {
+                if Path::new(&file).is_file() {
+                    Answer::Extension(file)
+                } else {
+                    Answer::Ask
+                }
+            }
             (_, Some(module)) => self.found(pye, &module, relative, name, target),
+            _ if unnamed && self.unrecorded(pye, relative, name, target) => Answer::Absent,
             _ => Answer::Ask,
         }
+    }
+
+    /// Whether the package has no record of `name` in the directory `relative`, at whatever level: with no entry for it either, there was
+    /// nothing of that name. Not so when the package has records of other versions, which stand for sources that ours may lack.
+    fn unrecorded(&mut self, pye: &'static Pye<'static>, relative: &str, name: &str, target: &Target) -> bool {
+        // What rows do not tell of: the package itself, and `__pycache__`.
+        if matches!(name, "" | "__init__" | "__pycache__") {
+            return false;
+        }
+        let uniform = *self.uniform.get_or_insert_with(|| {
+            pye.modules().all(|module| {
+                module
+                    .is_ok_and(|Module { record, .. }| record.kind == ModuleKind::Raw || record.python == target.python)
+            })
+        });
+        let dotted = dotted(relative, name);
+        uniform && (0..=2).all(|level| matches!(pye.lookup(dotted.as_bytes(), target.python, level), Ok(None)))
     }
 
     fn found(
@@ -265,7 +300,7 @@ impl Store {
                 return Answer::Ask;
             }
             let hidden = pye.directory(inner.as_bytes()).ok().flatten();
-            if hidden.is_none_or(|directory| directory.hides(b"__init__").next().is_some()) {
+            if hidden.is_none_or(|directory| directory.named(b"__init__").next().is_some()) {
                 self.note(Reason::Hidden);
                 return Answer::Ask;
             }
@@ -418,11 +453,7 @@ impl Store {
         name: &str,
         target: &Target,
     ) -> Option<Module<'static>> {
-        let dotted = match relative {
-            "" => name.to_owned(),
-            _ => format!("{}.{name}", relative.replace('/', ".")),
-        };
-        let module = match pye.lookup(dotted.as_bytes(), target.python, target.optimization) {
+        let module = match pye.lookup(dotted(relative, name).as_bytes(), target.python, target.optimization) {
             Ok(module) => module?,
             Err(_) => {
                 self.note(Reason::Damaged);
@@ -506,6 +537,14 @@ impl Store {
         let number = number?;
         let module = opened[number].pye.module(0).ok()?;
         (module.record.magic == target.magic).then_some(Module { number, ..module })
+    }
+}
+
+/// The dotted name of what the directory `relative` holds under `name`.
+fn dotted(relative: &str, name: &str) -> String {
+    match relative {
+        "" => name.to_owned(),
+        _ => format!("{}.{name}", relative.replace('/', ".")),
     }
 }
 

@@ -619,7 +619,8 @@ fn broken_directories(sample: &Parts, package: &Parts, out: &mut Vec<(&'static s
     out.push(("v59_slash_at_the_end", named(row, b"pkg/")));
     out.push(("v60_parent", named(first, b"../")));
     out.push(("v60_below", named(first, b"a/b.so")));
-    out.push(("v60_source", named(first, b"legacy.py")));
+    out.push(("v60_two_parts", named(first, b"legacy.mod.py")));
+    out.push(("v60_other_suffix", named(first, b"legacy.pyo")));
     out.push(("v60_suffix_alone", named(first, b".so")));
     let swap = |at: usize, len: usize| changed(&|d| d[at..at + 2 * len].rotate_left(len));
     // Those before the first with a name have none, so only their order is changed.
