@@ -11,7 +11,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use pyo3::exceptions::{PyImportError, PyOSError};
+use pyo3::exceptions::{PyImportError, PyMemoryError, PyOSError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyCode, PyDict, PyString};
@@ -82,7 +82,7 @@ impl Packages {
         let target = Target {
             python: (version.major, version.minor),
             magic: magic.try_into().map_err(|_| PyImportError::new_err("the magic number is not of four bytes"))?,
-            optimization: level.min(2),
+            optimization: level,
             tag: sys.getattr("implementation")?.getattr("cache_tag")?.extract()?,
             suffixes: imp.getattr("extension_suffixes")?.call0()?.extract()?,
             check: match check.as_str() {
@@ -106,7 +106,7 @@ impl Packages {
 
     fn open(&self, root: Option<&str>, path: &str, candidates: Vec<String>) -> PyResult<String> {
         let refuse = |e: crate::error::Error| PyOSError::new_err(e.to_string());
-        let mut store = Store::open(root.unwrap_or_default(), Path::new(path), self.identity).map_err(refuse)?;
+        let mut store = Store::open(root, Path::new(path), self.identity).map_err(refuse)?;
         if root.is_none() {
             store.find_root(&candidates).map_err(refuse)?;
         }
@@ -257,7 +257,7 @@ impl Packages {
                 texts.extend(text);
                 accepted
             };
-            scratch.stage(pye, &module, accept, |n| self.nonce.placeholder(n)).map_err(|_| Reason::Damaged)?;
+            scratch.stage(pye, &module, accept, |n| self.nonce.placeholder(n)).map_err(|e| Reason::of(&e))?;
             inner.stores[store].touched(u64::from(module.record.pyc_len));
             Ok((scratch, texts))
         });
@@ -268,7 +268,10 @@ impl Packages {
         let most = scratch.bytes.len();
         let code = unmarshal::loads(self.loads.bind(py), &mut scratch.bytes);
         self.keep(scratch);
-        let Ok(code) = code else { return Ok(Err(Reason::Unmarshal)) };
+        let code = match code {
+            Ok(code) => code,
+            Err(error) => return Ok(Err(not_unmarshalled(py, &error))),
+        };
         let count = texts.len() as u64;
         if count == 0 {
             self.fix_filename.bind(py).call1((&code, origin))?;
@@ -305,7 +308,7 @@ impl Packages {
             let (pye, module) = inner.stores[store].module(number)?;
             let mut scratch = std::mem::take(&mut inner.scratch);
             let staged = scratch.stage(pye, &module, |_, _| false, |n| self.nonce.placeholder(n));
-            staged.map_err(|_| Reason::Damaged)?;
+            staged.map_err(|e| Reason::of(&e))?;
             Ok(scratch)
         });
         let mut scratch = match staged {
@@ -314,7 +317,10 @@ impl Packages {
         };
         let code = unmarshal::loads(self.loads.bind(py), &mut scratch.bytes);
         self.keep(scratch);
-        let Ok(code) = code else { return Ok(Err(Reason::Unmarshal)) };
+        let code = match code {
+            Ok(code) => code,
+            Err(error) => return Ok(Err(not_unmarshalled(py, &error))),
+        };
         self.fix_filename.bind(py).call1((&code, origin))?;
         Ok(Ok(code))
     }
@@ -325,6 +331,10 @@ impl Packages {
             self.with(|inner| inner.scratch = scratch);
         }
     }
+}
+
+fn not_unmarshalled(py: Python<'_>, error: &PyErr) -> Reason {
+    if error.is_instance_of::<PyMemoryError>(py) { Reason::Memory } else { Reason::Unmarshal }
 }
 
 /// The text of a blob, if a mapped `str` for it is possible and worth it.

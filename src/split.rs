@@ -3,7 +3,7 @@
 //! The control stream *is* the `.pyc` file, header and trailing bytes included, with holes in it: the payloads of long strings, and runs of
 //! references. Type bytes and lengths of strings stay, so [`join`] copies runs and fills holes; nothing is parsed again, and the round trip is exact by construction. A file that cannot be parsed is a control stream without holes.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use crate::blob::{self, Kind, Store};
 use crate::error::{Error, Result};
@@ -268,7 +268,7 @@ const CHUNK: usize = 1 << 14;
 /// Joins into memory: the buffer ends up holding just the file. `marks` gets all blobs, in order, after what it holds.
 ///
 /// # Errors
-/// As [`join`], and when the file is longer than `len`.
+/// As [`join`], and when the file is longer than `len` or there is no memory for it.
 pub fn join_into(
     control: &[u8],
     holes: &[u8],
@@ -305,6 +305,8 @@ pub fn join_into(
         }
     }
     // What the buffer held before is overwritten: zeroing it would cost as much as joining.
+    let more = (len + STRIDE).saturating_sub(out.len());
+    out.try_reserve(more).map_err(|_| Error::io("cannot join a module", io::ErrorKind::OutOfMemory.into()))?;
     out.resize(len + STRIDE, 0);
     let mut memory = Memory { window: out, used: 0, marks };
     let joined = join(control, holes, stores, &mut memory);

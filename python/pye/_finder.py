@@ -8,11 +8,45 @@ takes the code from the store; whenever that cannot be done they do what their b
 
 import atexit
 import sys
-from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    ModuleSpec,
+    PathFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
+from zipimport import zipimporter
 
 from pye._native import Packages
 
 _path_entry_finder = PathFinder._path_importer_cache
+
+# What a path entry finder of the stock import system looks for, in its order.
+_STOCK = FileFinder(
+    ".",
+    (ExtensionFileLoader, EXTENSION_SUFFIXES),
+    (SourceFileLoader, SOURCE_SUFFIXES),
+    (SourcelessFileLoader, BYTECODE_SUFFIXES),
+)._loaders
+
+
+def _is_stock(finder):
+    return type(finder) is FileFinder and finder._loaders == _STOCK
+
+
+def _are_stock(hooks):
+    """Whether the first of the path hooks that takes directories is the stock one."""
+    for hook in hooks:
+        if hook is not zipimporter:
+            try:
+                return _is_stock(hook("/"))
+            except ImportError:
+                return False
+    return False
 
 
 class Loader(SourceFileLoader):
@@ -25,12 +59,14 @@ class Loader(SourceFileLoader):
         self._packages = packages
         self._store = store
         self._number = number
-        # The finder has just held the module against its source.
-        self._fresh = True
+        # The spec with which the finder has just held the module against its source.
+        self._found = None
 
     def get_code(self, fullname):
-        fresh, self._fresh = self._fresh, False
+        spec, self._found = self._found, None
         if fullname == self.name:
+            # While the import that found it is under way the source need not be looked at again.
+            fresh = spec is not None and getattr(spec, "_initializing", False)
             code = self._packages.load(self._store, self._number, self.path, fresh)
             if code is not None:
                 return code
@@ -43,21 +79,31 @@ class Finder:
     def __init__(self, packages):
         self._packages = packages
         self._find = packages.find
+        self._hooks = None
+        self._stock = False
 
     def find_spec(self, fullname, path=None, target=None):
         """As ``PathFinder.find_spec``. None where that one should decide."""
         if path is None:
             path = sys.path
         find = self._find
+        finders = sys.path_importer_cache
+        if sys.path_hooks != self._hooks:
+            self._hooks = list(sys.path_hooks)
+            self._stock = _are_stock(self._hooks)
         name = fullname.rpartition(".")[2]
         for entry in path:
             if type(entry) is not str:
                 return None
-            try:
-                found = find(entry, name)
-            except UnicodeError:
-                # A directory or a name that is not UTF-8.
-                return None
+            # A store stands for the stock finder of its directory, not for one that somebody put there.
+            finder = finders.get(entry, self)
+            found = None
+            if self._stock if finder is self else _is_stock(finder):
+                try:
+                    found = find(entry, name)
+                except UnicodeError:
+                    # A directory or a name that is not UTF-8.
+                    return None
             if type(found) is tuple:
                 return self._spec(fullname, found)
             if found is False:
@@ -73,7 +119,7 @@ class Finder:
             find_spec = getattr(finder, "find_spec", None)
             if find_spec is None:
                 return None
-            spec = find_spec(fullname)
+            spec = find_spec(fullname, target)
             if spec is None:
                 continue
             if spec.loader is None:
@@ -93,6 +139,7 @@ class Finder:
             spec.submodule_search_locations = [origin.rpartition("/")[0]]
         if sys.pycache_prefix is None:
             spec.cached = cached
+        loader._found = spec
         return spec
 
     def _supply(self, spec):
@@ -104,6 +151,7 @@ class Finder:
             return
         if found is not None:
             spec.loader = Loader(spec.name, origin, self._packages, found[0], found[1])
+            spec.loader._found = spec
 
     def invalidate_caches(self):
         """Looks at directories again when they are next used."""

@@ -12,6 +12,8 @@ pub mod staged;
 pub mod store;
 pub mod trust;
 
+use crate::error::{Error, ErrorKind};
+
 /// Why a module is left to the stock import system. The text is for `pye doctor` and `PYE_LOG`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -42,6 +44,14 @@ impl Reason {
         Reason::Unmarshal,
         Reason::Memory,
     ];
+
+    /// What an error in reading a module comes to.
+    pub fn of(error: &Error) -> Reason {
+        match error.kind() {
+            ErrorKind::Io { error, .. } if error.kind() == std::io::ErrorKind::OutOfMemory => Reason::Memory,
+            _ => Reason::Damaged,
+        }
+    }
 
     /// The reason in a few words.
     pub const fn text(self) -> &'static str {

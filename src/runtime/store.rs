@@ -94,7 +94,7 @@ enum Holding {
 /// See the module.
 #[derive(Debug)]
 pub struct Store {
-    /// The directory it stands for, as it stands on `sys.path`.
+    /// The directory it stands for, as it stands on `sys.path`: absolute, without a slash at the end (so empty for `/`).
     pub root: String,
     /// The package file, or the directory.
     pub path: PathBuf,
@@ -153,11 +153,12 @@ pub struct Found {
 const GIVE_BACK: u64 = 1 << 19;
 
 impl Store {
-    /// Opens `path`, a package file or a directory of single files, to stand for the directory `root`.
+    /// Opens `path`, a package file or a directory of single files, to stand for the directory `root`, which is
+    /// left to [`Store::find_root`] if it is not given.
     ///
     /// # Errors
     /// It cannot be opened or mapped, is not trusted, or is not a `.pye` file.
-    pub fn open(root: &str, path: &Path, identity: Identity) -> Result<Store> {
+    pub fn open(root: Option<&str>, path: &Path, identity: Identity) -> Result<Store> {
         let holding = if path.is_dir() {
             Holding::Singles { directory: path.to_path_buf(), opened: Vec::new(), numbers: HashMap::new() }
         } else {
@@ -165,7 +166,10 @@ impl Store {
             if mapped.pye.header().is_package() { Holding::Package(mapped) } else { Holding::Single(mapped) }
         };
         Ok(Store {
-            root: root.to_owned(),
+            root: match root {
+                Some(root) => normal(root).map_err(|e| Error::io("cannot resolve", e).in_file(root))?,
+                None => String::new(),
+            },
             path: path.to_path_buf(),
             holding,
             directories: HashMap::new(),
@@ -191,7 +195,11 @@ impl Store {
         };
         let root = match &self.holding {
             Holding::Package(_) => {
-                candidates.iter().find(|c| samples.iter().any(|s| Path::new(c).join(s).is_file())).cloned()
+                // The one that has most of them, and of several the first: any directory can have a `types.py`.
+                let found = |c: &&String| samples.iter().filter(|s| Path::new(c).join(s).is_file()).count();
+                let absolute = candidates.iter().filter(|c| c.starts_with('/'));
+                let best = absolute.map(|c| (found(&c), c)).rev().max_by_key(|(found, _)| *found);
+                best.filter(|(found, _)| *found > 0).and_then(|(_, c)| normal(c).ok())
             }
             _ => here(),
         };
@@ -523,6 +531,9 @@ impl Store {
     /// The single file for the module `name` in the directory `relative`.
     fn single(&mut self, relative: &str, name: &str, target: &Target, identity: Identity) -> Option<Module<'static>> {
         let Holding::Singles { directory, opened, numbers } = &mut self.holding else { return None };
+        if relative.split('/').any(|part| part == "..") {
+            return None;
+        }
         let level = match target.optimization {
             0 => String::new(),
             level => format!(".opt-{level}"),
@@ -546,6 +557,13 @@ fn dotted(relative: &str, name: &str) -> String {
         "" => name.to_owned(),
         _ => format!("{}.{name}", relative.replace('/', ".")),
     }
+}
+
+/// A root as it stands on `sys.path`; what is relative is below the current directory, once and for all.
+fn normal(root: &str) -> std::io::Result<String> {
+    let absolute = std::path::absolute(root)?.into_os_string().into_string();
+    let absolute = absolute.map_err(|_| std::io::Error::other("the current directory is not UTF-8"))?;
+    Ok(absolute.trim_end_matches('/').to_owned())
 }
 
 /// Directory and module name of a `.pyc` in a package: `a/__pycache__/b.cpython-312.pyc` and `a/b.pyc` are `b` in `a`.
