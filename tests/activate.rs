@@ -84,7 +84,10 @@ impl Environment {
         fs::create_dir_all(&site).unwrap();
         fs::create_dir(venv.join("bin")).unwrap();
         symlink(&python.path, venv.join("bin/python")).unwrap();
-        put(venv.join("pyvenv.cfg"), format!("home = {}\n", python.path.parent().unwrap().display()));
+        put(
+            venv.join("pyvenv.cfg"),
+            format!("home = {}\ninclude-system-site-packages = false\n", python.path.parent().unwrap().display()),
+        );
         put(site.join("alpha/__init__.py"), "'''Alpha'''\n");
         put(site.join("alpha/inner.py"), format!("'''{}'''\nVALUE = 'inner'\n", "Long text. ".repeat(50)));
         put(site.join("beta.py"), "VALUE = 'beta'\n");
