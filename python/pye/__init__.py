@@ -9,8 +9,8 @@ import sys
 
 __all__ = ["activate", "activate_installed", "status"]
 
-# Not worth opening the packages: pye itself, and what every interpreter looks for at its start.
-_NOT_SERVED = ("pye", "sitecustomize", "usercustomize")
+# Not worth opening the packages: pye itself, and what interpreters look for at every start (linecache: from 3.13 on, with -c).
+_NOT_SERVED = ("pye", "sitecustomize", "usercustomize", "linecache")
 
 _activations = []
 

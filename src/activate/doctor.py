@@ -47,7 +47,7 @@ def main():
     # What `-c` puts there, unless told not to: each kind of program has a place of its own.
     first = sys.path[:1] == [""]
 
-    def report():
+    def report(examine=examine):
         text = examine()
         import json
 
