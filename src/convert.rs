@@ -15,7 +15,7 @@ use crate::merge;
 use crate::pye::read::Pye;
 use crate::pye::write::{Input, Module, plan};
 use crate::pye::{MAJOR, MINOR, ModuleKind};
-use crate::split::{Split, Splitter};
+use crate::split::{Split, Splitter, Thresholds};
 use crate::tree::PYE;
 
 /// How files are split.
@@ -23,8 +23,18 @@ use crate::tree::PYE;
 pub struct Options {
     /// Shortest payload that is cut out, in bytes.
     pub min_blob: u32,
+    /// Shortest byte string that is cut out, in bytes, where that is more than `min_blob`. No object can have its bytes in a file, so
+    /// cutting them saves file size only, where several modules have the same, and costs whoever loads them.
+    pub min_bytes: u32,
     /// Takes every file for one of this version, whatever its magic number.
     pub python_version: Option<&'static Version>,
+}
+
+impl Options {
+    /// What [`Splitter`] is told.
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds { text: self.min_blob, bytes: self.min_blob.max(self.min_bytes) }
+    }
 }
 
 /// What became of a file.
@@ -96,7 +106,7 @@ impl Converter {
     fn build(&mut self, file_name: &[u8], options: Options) -> Result<Option<Error>> {
         // The name of one module alone: its last part. The suffix and tags are those of `__pycache__` or none.
         let resolved = resolve::name(&[b"__pycache__/", file_name].concat());
-        let split = self.splitter.split(&self.pyc, options.python_version, options.min_blob, &mut self.split);
+        let split = self.splitter.split(&self.pyc, options.python_version, options.thresholds(), &mut self.split);
         let (header, raw) = match split {
             Ok(header) => (Some(header), None),
             Err(error) => (None, Some(error)),

@@ -67,6 +67,22 @@ pub struct Splitter {
     run: Vec<u16>,
 }
 
+/// The shortest payloads that are cut out, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Of any string.
+    pub text: u32,
+    /// Of byte strings, when it is more.
+    pub bytes: u32,
+}
+
+impl From<u32> for Thresholds {
+    /// One for all.
+    fn from(min_blob: u32) -> Self {
+        Thresholds { text: min_blob, bytes: min_blob }
+    }
+}
+
 impl Splitter {
     /// Splits `pyc` into `out`, which is cleared first. A file that cannot be split is all control stream; the error says why. So
     /// `out` is always whole.
@@ -77,10 +93,10 @@ impl Splitter {
         &mut self,
         pyc: &[u8],
         forced: Option<&'static Version>,
-        min_blob: u32,
+        thresholds: Thresholds,
         out: &mut Split,
     ) -> Result<Header> {
-        let split = self.try_split(pyc, forced, min_blob, out);
+        let split = self.try_split(pyc, forced, thresholds, out);
         if split.is_err() {
             out.clear();
             out.control.extend_from_slice(pyc);
@@ -92,7 +108,7 @@ impl Splitter {
         &mut self,
         pyc: &[u8],
         forced: Option<&'static Version>,
-        min_blob: u32,
+        thresholds: Thresholds,
         out: &mut Split,
     ) -> Result<Header> {
         out.clear();
@@ -100,7 +116,7 @@ impl Splitter {
         let header = Header::parse(pyc, forced)?;
         let mut cutter = Cutter {
             input: pyc,
-            min: min_blob.max(1) as usize,
+            thresholds,
             v2: header.version.dialect.is_v2(),
             run: &mut self.run,
             highest: 0,
@@ -117,7 +133,7 @@ impl Splitter {
 /// The parser's sink that cuts.
 struct Cutter<'a> {
     input: &'a [u8],
-    min: usize,
+    thresholds: Thresholds,
     v2: bool,
     /// The numbers of the run of references that starts at `copied`, and the highest of them.
     run: &'a mut Vec<u16>,
@@ -146,7 +162,7 @@ impl Sink for Cutter<'_> {
 
     #[inline(always)]
     fn string(&mut self, _at: usize, byte: u8, start: usize, len: usize) {
-        if len >= self.min {
+        if len >= self.thresholds.text.max(1) as usize {
             self.cut(byte, start, len);
         }
     }
@@ -192,6 +208,9 @@ impl Cutter<'_> {
             },
             _ => blob::classify_latin1(payload),
         };
+        if kind == Kind::Bytes && len < self.thresholds.bytes as usize {
+            return;
+        }
         self.copy_to(start);
         let data = self.out.data.len();
         if kind.verbatim() {

@@ -82,7 +82,7 @@ fn files(directory: &str, suffix: &str) -> Vec<PathBuf> {
 fn convert(path: &Path) -> Vec<u8> {
     let name = path.file_name().unwrap().to_str().unwrap();
     let forced = name.strip_suffix(".py312.pyc").and_then(|_| Version::by_number(3, 12));
-    let options = Options { min_blob: MIN_BLOB, python_version: forced };
+    let options = Options { min_blob: MIN_BLOB, min_bytes: 0, python_version: forced };
     let pyc = fs::read(path).unwrap();
     let mut converter = Converter::default();
     let (pye, raw) = converter.convert_bytes(&pyc, name.as_bytes(), options).unwrap();
@@ -101,7 +101,7 @@ fn link(tree: &Path) -> Vec<u8> {
     let (files, errors) = tree::find(&[copy], &[PYC[0], PYC[1], SO]);
     assert!(errors.is_empty(), "{errors:?}");
     let output = dir.path().join("package.pye");
-    let options = Options { min_blob: MIN_BLOB, python_version: None };
+    let options = Options { min_blob: MIN_BLOB, min_bytes: 0, python_version: None };
     let report = pye::link::link(&files, &output, options, &|_| {}).unwrap();
     assert!(report.failed.is_empty(), "{:?}", report.failed);
     fs::read(output).unwrap()

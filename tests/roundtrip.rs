@@ -108,7 +108,7 @@ fn every_file_comes_back_whatever_the_threshold() {
         files.par_iter().for_each_init(Converter::default, |converter, path| {
             let pyc = fs::read(path).unwrap();
             for min_blob in [1, 16, DEFAULT_MIN_BLOB, 4096] {
-                let options = Options { min_blob, python_version: None };
+                let options = Options { min_blob, min_bytes: 0, python_version: None };
                 let raw = round(converter, &pyc, path.file_name().unwrap().as_encoded_bytes(), options);
                 assert_eq!(raw, Ok(false), "{} split at {min_blob}", path.display());
             }
@@ -139,9 +139,9 @@ fn header(version: &Version, word: [u8; 8]) -> Vec<u8> {
 proptest! {
     #[test]
     fn any_bytes_come_back(bytes in prop::collection::vec(any::<u8>(), 0..300), min_blob in 1u32..64) {
-        law(&bytes, Options { min_blob, python_version: None })?;
+        law(&bytes, Options { min_blob, min_bytes: 0, python_version: None })?;
         for version in &VERSIONS {
-            law(&bytes, Options { min_blob, python_version: Some(version) })?;
+            law(&bytes, Options { min_blob, min_bytes: 0, python_version: Some(version) })?;
         }
     }
 
@@ -155,7 +155,7 @@ proptest! {
         for version in &VERSIONS {
             let objects = Encoder::encode(version, &root).out;
             let pyc = [header(version, word), objects, trailer.clone()].concat();
-            prop_assert!(!law(&pyc, Options { min_blob, python_version: None })?, "Python {}: kept raw", version);
+            prop_assert!(!law(&pyc, Options { min_blob, min_bytes: 0, python_version: None })?, "Python {}: kept raw", version);
         }
     }
 
@@ -170,7 +170,7 @@ proptest! {
             };
             let twice = [&b"(\x02\0\0\0"[..], &object, &object].concat();
             let pyc = [header(version, [1; 8]), twice].concat();
-            prop_assert!(!law(&pyc, Options { min_blob, python_version: None })?, "kept raw");
+            prop_assert!(!law(&pyc, Options { min_blob, min_bytes: 0, python_version: None })?, "kept raw");
         }
     }
 }

@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((first, pyc)) = data.split_first() else { return };
     BUFFERS.with_borrow_mut(|(converter, joined)| {
         for version in VERSIONS.iter().map(Some).chain([None]) {
-            let options = Options { min_blob: u32::from(*first).max(1), python_version: version };
+            let options = Options { min_blob: u32::from(*first).max(1), min_bytes: 0, python_version: version };
             let (file, raw) =
                 converter.convert_bytes(pyc, b"m.cpython-312.pyc", options).expect("the format holds all");
             let raw = raw.is_some();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::activate::install::Step;
+use crate::activate::{MIN_BLOB, MIN_BYTES};
 use crate::convert;
 use crate::error::Error;
 use crate::fsys;
@@ -22,6 +23,10 @@ pub(crate) struct SplitOptions {
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MIN_BLOB, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_MIN_BLOB)))]
     pub(crate) min_blob: u32,
 
+    /// Shortest byte string to cut out, where that is more than --min-blob. They cannot be mapped, only shared in the file
+    #[arg(long, value_name = "BYTES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_MIN_BLOB)))]
+    pub(crate) min_bytes: u32,
+
     /// Take every file for one of this Python version, whatever its magic number (2.7, 3.6 to 3.15)
     #[arg(long, value_name = "X.Y", value_parser = version)]
     pub(crate) python_version: Option<&'static Version>,
@@ -34,7 +39,11 @@ pub(crate) fn version(text: &str) -> Result<&'static Version, String> {
 
 impl From<SplitOptions> for convert::Options {
     fn from(options: SplitOptions) -> Self {
-        convert::Options { min_blob: options.min_blob, python_version: options.python_version }
+        convert::Options {
+            min_blob: options.min_blob,
+            min_bytes: options.min_bytes,
+            python_version: options.python_version,
+        }
     }
 }
 
@@ -42,13 +51,13 @@ impl From<SplitOptions> for convert::Options {
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(crate) struct Threshold {
     /// Shortest string to cut out and keep mapped, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MIN_BLOB, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_MIN_BLOB)))]
+    #[arg(long, value_name = "BYTES", default_value_t = MIN_BLOB, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_MIN_BLOB)))]
     min_blob: u32,
 }
 
 impl From<Threshold> for convert::Options {
     fn from(threshold: Threshold) -> Self {
-        convert::Options { min_blob: threshold.min_blob, python_version: None }
+        convert::Options { min_blob: threshold.min_blob, min_bytes: MIN_BYTES, python_version: None }
     }
 }
 

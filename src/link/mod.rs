@@ -245,7 +245,7 @@ impl Scratch {
                     .map_err(|e| e.in_file(&source.file))?;
             }
         }
-        let split = self.splitter.split(&self.pyc, options.python_version, options.min_blob, &mut self.split);
+        let split = self.splitter.split(&self.pyc, options.python_version, options.thresholds(), &mut self.split);
         let (header, raw) = match split {
             Ok(header) => (Some(header), None),
             Err(error) => (None, Some(error.in_file(&source.file))),

@@ -124,6 +124,12 @@ impl<'a> Pye<'a> {
         Ok(Module { number: index, record, name, path, control, holes })
     }
 
+    /// Whether every record is of one version of Python, raw files apart. Looks at these bytes of the records (see [`Record`]) and at nothing else.
+    pub fn is_all_for(&self, python: (u8, u8)) -> bool {
+        let records = self.parts[Part::Modules as usize].as_chunks::<{ Record::LEN }>().0;
+        records.iter().all(|r| r[52] == ModuleKind::Raw as u8 || (r[54], r[55]) == python)
+    }
+
     /// All modules, in order.
     pub fn modules(&self) -> impl Iterator<Item = Result<Module<'a>>> + '_ {
         (0..self.len()).map(|i| self.module(i))

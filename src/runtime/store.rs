@@ -282,12 +282,7 @@ impl Store {
         if matches!(name, "" | "__init__" | "__pycache__") {
             return false;
         }
-        let uniform = *self.uniform.get_or_insert_with(|| {
-            pye.modules().all(|module| {
-                module
-                    .is_ok_and(|Module { record, .. }| record.kind == ModuleKind::Raw || record.python == target.python)
-            })
-        });
+        let uniform = *self.uniform.get_or_insert_with(|| pye.is_all_for(target.python));
         let dotted = dotted(relative, name);
         uniform && (0..=2).all(|level| matches!(pye.lookup(dotted.as_bytes(), target.python, level), Ok(None)))
     }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use walkdir::WalkDir;
 
 /// The options of a plain `pye convert` or `pye link`.
-pub(crate) const DEFAULT: Options = Options { min_blob: DEFAULT_MIN_BLOB, python_version: None };
+pub(crate) const DEFAULT: Options = Options { min_blob: DEFAULT_MIN_BLOB, min_bytes: 0, python_version: None };
 
 /// The program.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_pye");

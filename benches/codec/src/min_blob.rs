@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let mut cases = Vec::new();
         for &threshold in &options.thresholds {
             let output = scratch.path().join("package.pye");
-            let split = convert::Options { min_blob: threshold, python_version: None };
+            let split = convert::Options { min_blob: threshold, min_bytes: 0, python_version: None };
             let report = link::link(&found, &output, split, &|_| {})?;
             if let Some(error) = report.failed.into_iter().chain(report.raw).next() {
                 return Err(error.into());

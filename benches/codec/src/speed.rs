@@ -128,7 +128,7 @@ fn measure(options: &Options) -> Result<()> {
     contenders.push(Contender::new("pye split", Some(5.0), files.len(), bytes, move || {
         time(|| {
             for file in files {
-                splitter.split(&file.bytes, None, options.min_blob, &mut parts)?;
+                splitter.split(&file.bytes, None, options.min_blob.into(), &mut parts)?;
                 black_box(&parts);
             }
             Ok(())
@@ -260,7 +260,7 @@ fn peer<'a>(
 /// The .pye of each file.
 fn convert_all(files: &[File], min_blob: u32) -> Result<Vec<Vec<u8>>> {
     let mut converter = Converter::default();
-    let options = convert::Options { min_blob, python_version: None };
+    let options = convert::Options { min_blob, min_bytes: 0, python_version: None };
     let one = |file: &File| {
         let named = || file.path.display().to_string();
         let (pye, raw) = converter.convert_bytes(&file.bytes, b"module.pyc", options).with_context(named)?;
@@ -295,7 +295,7 @@ fn check(files: &[File], views: &[View<'_>], min_blob: u32) -> Result<usize> {
         let spanned = entries.first().is_some_and(|root| root.next as usize == entries.len());
         ensure!(spanned && summary.end == file.bytes.len(), "{}: the tape does not span the file", named());
         objects += entries.len();
-        splitter.split(&file.bytes, None, min_blob, &mut parts).with_context(named)?;
+        splitter.split(&file.bytes, None, min_blob.into(), &mut parts).with_context(named)?;
         ensure!(
             parts.control == module.control && parts.holes == module.record.hole_count,
             "{}: split into other parts than its .pye holds",
