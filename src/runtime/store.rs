@@ -17,6 +17,7 @@ use crate::map::Map;
 use crate::marshal::pyc::{Header, Validation};
 use crate::marshal::version::Version;
 use crate::pye::ModuleKind;
+use crate::pye::directories::Directory;
 use crate::pye::read::{Module, Pye};
 use crate::verify;
 
@@ -100,7 +101,7 @@ pub struct Store {
     pub path: PathBuf,
     holding: Holding,
     /// Directories looked at so far, relative to the root.
-    directories: HashMap<String, State>,
+    directories: HashMap<String, (State, Option<Directory<'static>>)>,
     /// Whether all its modules are for the interpreter's version, once that was asked.
     uniform: Option<bool>,
     /// Bytes of `.pyc` joined since pages were last given back.
@@ -159,6 +160,7 @@ impl Store {
     /// # Errors
     /// It cannot be opened or mapped, is not trusted, or is not a `.pye` file.
     pub fn open(root: Option<&str>, path: &Path, identity: Identity) -> Result<Store> {
+        let identity = root.map_or(identity, |root| identity.serving(Path::new(root)));
         let holding = if path.is_dir() {
             Holding::Singles { directory: path.to_path_buf(), opened: Vec::new(), numbers: HashMap::new() }
         } else {
@@ -228,16 +230,13 @@ impl Store {
 
     /// Directories found changed since the package was linked.
     pub fn changed(&self) -> u64 {
-        self.directories.values().filter(|state| **state == State::Changed).count() as u64
+        self.directories.values().filter(|(state, _)| *state == State::Changed).count() as u64
     }
 
     /// What the directory `relative` holds under `name`, the last part of a dotted name.
     pub fn find(&mut self, relative: &str, name: &str, target: &Target) -> Answer {
         let Holding::Package(Mapped { pye, .. }) = self.holding else { return Answer::Ask };
-        if self.state(pye, relative) != State::Unchanged {
-            return Answer::Ask;
-        }
-        let Ok(Some(directory)) = pye.directory(relative.as_bytes()) else { return Answer::Ask };
+        let (State::Unchanged, Some(directory)) = self.state(pye, relative) else { return Answer::Ask };
         let mut extension: Option<(usize, String)> = None;
         let (mut unnamed, mut inner) = (true, false);
         for entry in directory.named(name.as_bytes()) {
@@ -299,11 +298,8 @@ impl Store {
         if package {
             // Its own directory decides what its `__init__` is.
             let inner = if relative.is_empty() { name.to_owned() } else { format!("{relative}/{name}") };
-            if self.state(pye, &inner) != State::Unchanged {
-                return Answer::Ask;
-            }
-            let hidden = pye.directory(inner.as_bytes()).ok().flatten();
-            if hidden.is_none_or(|directory| directory.named(b"__init__").next().is_some()) {
+            let (State::Unchanged, Some(directory)) = self.state(pye, &inner) else { return Answer::Ask };
+            if directory.named(b"__init__").next().is_some() {
                 self.note(Reason::Hidden);
                 return Answer::Ask;
             }
@@ -429,12 +425,13 @@ impl Store {
         }
     }
 
-    fn state(&mut self, pye: &'static Pye<'static>, relative: &str) -> State {
-        if let Some(state) = self.directories.get(relative) {
-            return *state;
+    /// What is known of a directory, and whether it is still so.
+    fn state(&mut self, pye: &'static Pye<'static>, relative: &str) -> (State, Option<Directory<'static>>) {
+        if let Some(known) = self.directories.get(relative) {
+            return *known;
         }
-        let stamp = pye.directory(relative.as_bytes()).ok().flatten().and_then(|d| d.mtime_ns);
-        let state = match stamp {
+        let row = pye.directory(relative.as_bytes()).ok().flatten();
+        let state = match row.and_then(|row| row.mtime_ns) {
             None => State::Unknown,
             Some(stamp) => {
                 let place = if relative.is_empty() { self.root.clone() } else { self.absolute(relative, "") };
@@ -444,8 +441,8 @@ impl Store {
                 }
             }
         };
-        self.directories.insert(relative.to_owned(), state);
-        state
+        self.directories.insert(relative.to_owned(), (state, row));
+        (state, row)
     }
 
     /// The record of the module in the directory `relative` under `name`: found by dotted name, and really there.
@@ -536,7 +533,9 @@ impl Store {
         let file = format!("{name}.{}{level}.pye", target.tag);
         let path = directory.join(relative).join("__pycache__").join(file);
         let number = *numbers.entry(path).or_insert_with_key(|path| {
-            let mapped = Mapped::open(path, identity).ok().filter(|m| !m.pye.header().is_package())?;
+            let mapped = Mapped::open(path, identity.serving(Path::new(&self.root)))
+                .ok()
+                .filter(|m| !m.pye.header().is_package())?;
             opened.push(mapped);
             Some(opened.len() - 1)
         });

@@ -1,8 +1,8 @@
 //! Whether a file may be mapped into this process and run.
 //!
 //! Code from a package file runs with the rights of this process. So the file, and the directory in which it could be replaced, must
-//! belong to root or to the effective user; and nobody may write to them but their owner and the process's own group, who could
-//! as well write to the sources. In a directory with the sticky bit, such as `/tmp`, the files of others cannot be replaced.
+//! belong to root, to the effective user, or to whoever the directory of the sources belongs to; and nobody may write to them but
+//! their owner and the process's own group. These could as well write to the sources. In a directory with the sticky bit, such as `/tmp`, the files of others cannot be replaced.
 
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -24,6 +24,8 @@ pub struct Identity {
     pub user: u32,
     /// Effective group.
     pub group: u32,
+    /// Owner of the directory whose sources are stood for.
+    sources: Option<u32>,
 }
 
 impl Identity {
@@ -33,7 +35,13 @@ impl Identity {
     /// There is no `/proc`.
     pub fn of_process() -> Result<Identity> {
         let meta = std::fs::metadata("/proc/self").map_err(|e| Error::io("cannot stat", e).in_file("/proc/self"))?;
-        Ok(Identity { user: meta.uid(), group: meta.gid() })
+        Ok(Identity { user: meta.uid(), group: meta.gid(), sources: None })
+    }
+
+    /// The same, for a store that stands for the directory `root`.
+    #[must_use]
+    pub fn serving(self, root: &Path) -> Identity {
+        Identity { sources: std::fs::metadata(root).ok().map(|meta| meta.uid()), ..self }
     }
 
     fn check(self, meta: &Metadata, sticky_helps: bool, place: &Path) -> Result<()> {
@@ -42,8 +50,9 @@ impl Identity {
             Err(Error::unsupported(expected, got, help).in_file(place))
         };
         let (owner, mode) = (meta.uid(), meta.mode());
-        if owner != 0 && owner != self.user {
-            return refuse(format!("one that belongs to root or to user {}", self.user), format!("user {owner}'s"));
+        if owner != 0 && owner != self.user && Some(owner) != self.sources {
+            let expected = format!("one that belongs to root, to user {} or to the owner of the sources", self.user);
+            return refuse(expected, format!("user {owner}'s"));
         }
         let group = mode & GROUP_WRITES != 0 && meta.gid() != self.group && meta.gid() != 0;
         let others = mode & OTHERS_WRITE != 0;
