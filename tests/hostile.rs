@@ -549,7 +549,7 @@ fn lies() -> Vec<Lie> {
     let directories = many.contents[Part::Directories as usize].clone();
     let rows = u32::from_le_bytes(directories[..4].try_into().unwrap());
     let entries = u32::from_le_bytes(directories[4..8].try_into().unwrap());
-    assert_eq!((rows, entries), (4, 3));
+    assert_eq!((rows, entries), (4, 6));
     let put = |at: usize, value: u32| {
         many.clone().with(Part::Directories, |d| d[at..at + 4].copy_from_slice(&value.to_le_bytes()))
     };
@@ -561,7 +561,7 @@ fn lies() -> Vec<Lie> {
         let file = many.clone().with(Part::Directories, |d| d.resize(len, 0)).build();
         lie(&format!("directories in {len} bytes"), "directories with", file);
     }
-    let (pkg, last) = (ROWS_AT + 2 * Row::LEN, ROWS_AT + rows as usize * Row::LEN + 2 * ENTRY_LEN);
+    let (pkg, last) = (ROWS_AT + 2 * Row::LEN, ROWS_AT + rows as usize * Row::LEN + (entries as usize - 1) * ENTRY_LEN);
     for far in [1 << 20, 1 << 30, u32::MAX] {
         lie(&format!("a directory's path at {far}"), "a name of at most", put(pkg, far).build());
         lie(&format!("a directory's first name is {far}"), "entries within", put(pkg + 4, far).build());
@@ -572,7 +572,10 @@ fn lies() -> Vec<Lie> {
     lie("a directory's names are others", "entries", put(pkg + 4, 0).build());
     lie("a directory has fewer names", "entries", put(pkg + 8, 1).build());
     lie("directories out of order", "sorted by path", {
-        many.clone().with(Part::Directories, |d| d[ROWS_AT..ROWS_AT + 2 * Row::LEN].rotate_left(Row::LEN)).build()
+        // Only the paths, so that the entries stay in order.
+        many.clone()
+            .with(Part::Directories, |d| (0..4).for_each(|i| d.swap(ROWS_AT + i, ROWS_AT + Row::LEN + i)))
+            .build()
     });
     lie("names of a directory out of order", "names in order", {
         many.clone().with(Part::Directories, |d| d[last - ENTRY_LEN..last + ENTRY_LEN].rotate_left(ENTRY_LEN)).build()

@@ -698,7 +698,11 @@ fn files_of_other_interpreters_and_directories_that_are_excluded_are_left_out() 
             "pkg/test/__pycache__/__init__.cpython-312.pyc",
         ]
     );
-    assert_eq!(rows[""].1, ["test/"], "it is there, though not in the package");
+    assert_eq!(
+        rows[""].1,
+        ["pkg/", "site-packages/", "test/"],
+        "a namespace, and what is there though not in the package"
+    );
     for bad in ["", ".", "..", "/x", "a/../b"] {
         let output = tool::run(&[&"link", &tree, &"--output", &place.at("x.pye"), &"--exclude", &bad]);
         assert_eq!(output.status.code(), Some(2), "{bad:?}");

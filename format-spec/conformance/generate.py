@@ -174,9 +174,13 @@ def packages(python_27, python_312):
     of("package/tails/a.pyc", b"the whole of this text is stored for a module, its tail for another")
     of("package/tails/b.pyc", b"this text is stored for a module, its tail for another")
     of("package/tails/c.pyc", b"the whole of this text is stored for a module, its tail for another")
-    # Not linked, but told of: extension modules, and a package of which nothing was compiled.
+    # Not linked, but told of: extension modules, a package and sources of which nothing was compiled, what may be a namespace.
     write("package/pkg/mod.abi3.so", b"hides pkg.mod\n")
+    write("package/pkg/mod.py", b"# not told of: it has a record\n")
     write("package/pkg/legacy/__init__.py", b"# hides pkg.legacy\n")
+    write("package/pkg/0001_initial.py", b"# no identifier, but import_module finds it\n")
+    write("package/pkg/templates/page.html", b"pkg.templates is a namespace package\n")
+    write("package/pkg/not.a.module.py", b"# nothing imports this\n")
     write("package/native/_speed.cpython-312-x86_64-linux-gnu.so", b"stands alone in its directory\n")
     write("package/broken.pyc", b"\xff\xffkept raw: no header, so no name and no key")
 

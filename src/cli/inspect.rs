@@ -49,7 +49,7 @@ pub(crate) struct Options {
     #[arg(long)]
     modules: bool,
 
-    /// List the directories of a package: when each last changed before it was linked, and what in it can hide modules
+    /// List the directories of a package: when each last changed before it was linked, and what can be imported from it that the package has no record of
     #[arg(long)]
     directories: bool,
 
@@ -483,7 +483,7 @@ impl Report {
                 let mtime = d.mtime_ns.map_or("not known".into(), |ns| ns.to_string());
                 [path.to_string(), mtime, d.names.join(" ")]
             });
-            out.push_str(&table_with_text(["directory", "mtime in ns", "can hide modules"], rows));
+            out.push_str(&table_with_text(["directory", "mtime in ns", "importable without a record"], rows));
         }
         if !self.blobs.is_empty() {
             out.push('\n');

@@ -20,7 +20,7 @@ use super::output::{Format, percent, size, table};
 /// stored once. Each directory PATH is what would stand on sys.path: name lib/python3.13 and site-packages, not what holds them. (Below a directory
 /// whose name cannot be a package's, such as site-packages or python3.13, names start anew.) Where two directories hold a file of the same relative path, the one named first wins, as on sys.path.
 ///
-/// The package also says when each directory last changed and which extension modules (.so) are in it, so that whoever loads modules notices what
+/// The package also says when each directory last changed and what can be imported from it besides the modules linked, so that whoever loads modules notices what
 /// changed since. So write it outside the directories that are linked: its own arrival is a change.
 #[derive(clap::Args)]
 pub(crate) struct Options {

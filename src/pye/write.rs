@@ -68,7 +68,7 @@ pub struct Directory {
     pub path: Vec<u8>,
     /// Its mtime in nanoseconds since 1970, if known.
     pub mtime_ns: Option<i64>,
-    /// What in it can hide a module.
+    /// What in it can be imported though no module of the package stands for it; sorted.
     pub names: Vec<Vec<u8>>,
 }
 

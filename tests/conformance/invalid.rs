@@ -623,11 +623,14 @@ fn broken_directories(sample: &Parts, package: &Parts, out: &mut Vec<(&'static s
     out.push(("v60_other_suffix", named(first, b"legacy.pyo")));
     out.push(("v60_suffix_alone", named(first, b".so")));
     let swap = |at: usize, len: usize| changed(&|d| d[at..at + 2 * len].rotate_left(len));
-    // Those before the first with a name have none, so only their order is changed.
-    assert_eq!((number(ROWS_AT + 8), number(ROWS_AT + Row::LEN + 8)), (0, 0));
-    out.push(("v61_order", swap(ROWS_AT, Row::LEN)));
-    let again = number(ROWS_AT) as u32;
-    out.push(("v61_twice", set(ROWS_AT + Row::LEN, again)));
+    // Only the paths, so that the entries stay in order.
+    let (path, next) = (number(ROWS_AT) as u32, number(ROWS_AT + Row::LEN) as u32);
+    let order = changed(&|d| {
+        d[ROWS_AT..ROWS_AT + 4].copy_from_slice(&next.to_le_bytes());
+        d[ROWS_AT + Row::LEN..ROWS_AT + Row::LEN + 4].copy_from_slice(&path.to_le_bytes());
+    });
+    out.push(("v61_order", order));
+    out.push(("v61_twice", set(ROWS_AT + Row::LEN, path)));
     out.push(("v62_gap", set(ROWS_AT + 4, 1)));
     out.push((
         "v62_rest",

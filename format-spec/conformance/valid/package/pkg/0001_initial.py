@@ -1,0 +1,1 @@
+# no identifier, but import_module finds it

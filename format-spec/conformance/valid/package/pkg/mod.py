@@ -1,0 +1,1 @@
+# not told of: it has a record
