@@ -588,7 +588,7 @@ fn lies() -> Vec<Lie> {
         lie(&format!("the directory {path}"), "a relative path", named(pkg, path));
     }
     for name in ["", "x", "x.pyo", "/", "../", "../x.so", "x/y.so", ".so", ".py", "x.y.py", "x.y/"] {
-        lie(&format!("the name {name:?} in a directory"), "that ends in .so", named(last, name));
+        lie(&format!("the name {name:?} in a directory"), "without a dot in NAME", named(last, name));
     }
     lie("a name of 5,000 bytes in a directory", "a name of at most", named(last, &"a".repeat(5000)));
     lie("a single file with directories", "no directories", {

@@ -137,7 +137,7 @@ pub fn rows(surveyed: Vec<Surveyed>, modules: &[Module]) -> Vec<Directory> {
         let (mtime_ns, all) = seen.map_or((None, Vec::new()), |seen| (Some(seen.mtime_ns), seen.names));
         let extensions: HashSet<&[u8]> =
             all.iter().filter(|n| n.ends_with(EXTENSION)).filter_map(|n| importable(n)).collect();
-        if !(holding.contains(&path[..]) || !extensions.is_empty()) {
+        if extensions.is_empty() && !holding.contains(&path[..]) {
             return None;
         }
         let recorded = |entry: &[u8]| {

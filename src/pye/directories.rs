@@ -259,7 +259,7 @@ impl<'a> Directory<'a> {
         let name = name_at(self.names, offset, MAX_NAME_BYTES + 1)?;
         if importable(name).is_none() {
             let got = format!("{:?}", String::from_utf8_lossy(name));
-            return Err(Error::malformed("NAME/, NAME.py, NAME.pyc or one that ends in .so", got)
+            return Err(Error::malformed("NAME/, NAME.py, NAME.pyc or NAME.….so, without a dot in NAME", got)
                 .at(self.at + index * ENTRY_LEN)
                 .within(SECTION));
         }

@@ -582,3 +582,153 @@ fn source_of(path: &str) -> Option<String> {
 fn nanoseconds(meta: &Metadata) -> Option<i64> {
     meta.mtime().checked_mul(1_000_000_000)?.checked_add(meta.mtime_nsec())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::convert::Options;
+    use crate::link::link;
+    use crate::tree;
+
+    const MTIME: u32 = 1_577_836_800;
+
+    fn magic(version: (u8, u8)) -> [u8; 4] {
+        let [low, high] = Version::by_number(version.0, version.1).unwrap().magic.to_le_bytes();
+        [low, high, b'\r', b'\n']
+    }
+
+    /// A `.pyc` for an empty source of that time: its code is `None`, which nobody runs here.
+    fn pyc(version: (u8, u8)) -> Vec<u8> {
+        [&magic(version)[..], &[0; 4], &MTIME.to_le_bytes(), &[0; 4], b"N"].concat()
+    }
+
+    fn target(python: (u8, u8), optimization: u8) -> Target {
+        Target {
+            python,
+            magic: magic(python),
+            optimization,
+            tag: format!("cpython-{}{}", python.0, python.1),
+            suffixes: vec![".cpython-312-x86_64-linux-gnu.so".into(), ".abi3.so".into(), ".so".into()],
+            check: CheckHashes::Default,
+        }
+    }
+
+    /// A tree of these files: `.pyc` as [`pyc`] makes them, all others empty and of the time that those state.
+    fn plant(root: &Path, files: &[&str]) {
+        for file in files {
+            let path = root.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let version = if file.contains("-313") { (3, 13) } else { (3, 12) };
+            fs::write(&path, if file.ends_with(".pyc") { pyc(version) } else { Vec::new() }).unwrap();
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(MTIME.into());
+            File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        }
+    }
+
+    /// The store of what is below `root`, linked beside it.
+    fn store(root: &Path) -> Store {
+        let output = root.with_extension("pye");
+        let options = Options { min_blob: 64, min_bytes: 0, python_version: None };
+        let (files, errors) = tree::find(&[root.to_path_buf()], &["pyc", "so"]);
+        assert!(errors.is_empty(), "{errors:?}");
+        link(&files, &output, options, &|_| ()).unwrap();
+        Store::open(root.to_str(), &output, Identity::of_process().unwrap()).unwrap()
+    }
+
+    /// An answer in a word; where it is of a file, with what follows the root.
+    fn say(store: &mut Store, directory: &str, name: &str, target: &Target) -> String {
+        let root = format!("{}/", store.root);
+        let below = |file: &str| file.strip_prefix(&root).unwrap().to_owned();
+        match store.find(directory, name, target) {
+            Answer::Found(found) => format!("found {}", below(&found.origin)),
+            Answer::Extension(file) => format!("extension {}", below(&file)),
+            Answer::Absent => "absent".into(),
+            Answer::Ask => "ask".into(),
+        }
+    }
+
+    #[test]
+    fn what_has_neither_record_nor_entry_is_absent() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("tree");
+        plant(
+            &root,
+            &[
+                "m.py",
+                "__pycache__/m.cpython-312.pyc",
+                "optimized.py",
+                "__pycache__/optimized.cpython-312.opt-1.pyc",
+                "pkg/__init__.py",
+                "pkg/__pycache__/__init__.cpython-312.pyc",
+                "uncompiled.py",
+                "sourceless.pyc",
+                "0001-initial.py",
+                "space/__pycache__/leaf.cpython-312.pyc",
+                "data/file",
+                "taken/file",
+                "taken.py",
+                "__pycache__/taken.cpython-312.pyc",
+                "lib-dynload/_c.cpython-312-x86_64-linux-gnu.so",
+                "lib-dynload/_other.cpython-311-x86_64-linux-gnu.so",
+                "x-y/unnamed.pyc",
+            ],
+        );
+        std::os::unix::fs::symlink("nowhere", root.join("dangling")).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("lib-dynload/dangling.so")).unwrap();
+        let mut store = store(&root);
+        let ours = target((3, 12), 0);
+        for (directory, name, answer) in [
+            ("", "m", "found m.py"),
+            ("", "pkg", "found pkg/__init__.py"),
+            ("", "nothing", "absent"),
+            ("pkg", "nothing", "absent"),
+            ("lib-dynload", "nothing", "absent"),
+            ("lib-dynload", "_c", "extension lib-dynload/_c.cpython-312-x86_64-linux-gnu.so"),
+            // Whether these are importable, an interpreter must tell; or they may have come into being.
+            ("lib-dynload", "_other", "ask"),
+            ("lib-dynload", "dangling", "ask"),
+            ("", "dangling", "ask"),
+            ("", "uncompiled", "ask"),
+            ("", "sourceless", "ask"),
+            ("", "0001-initial", "ask"),
+            ("x-y", "unnamed", "ask"),
+            // Compiled at another level.
+            ("", "optimized", "ask"),
+            // A portion of a namespace package; the last would come before its module with an `__init__`.
+            ("", "space", "ask"),
+            ("", "data", "ask"),
+            ("", "taken", "ask"),
+            // Rows do not tell of these.
+            ("", "", "ask"),
+            ("", "__pycache__", "ask"),
+            ("pkg", "__init__", "ask"),
+            ("data", "nothing", "ask"),
+            ("nowhere", "nothing", "ask"),
+        ] {
+            assert_eq!(say(&mut store, directory, name, &ours), answer, "{name:?} in {directory:?}");
+        }
+        assert_eq!(say(&mut store, "", "optimized", &target((3, 12), 1)), "found optimized.py");
+        // A change is noticed once directories are looked at again.
+        plant(&root, &["nothing.py"]);
+        assert_eq!(say(&mut store, "", "nothing", &ours), "absent");
+        store.invalidate();
+        assert_eq!(say(&mut store, "", "nothing", &ours), "ask");
+        assert_eq!(say(&mut store, "pkg", "nothing", &ours), "absent", "another directory");
+    }
+
+    #[test]
+    fn nothing_is_absent_from_a_package_of_several_versions() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("tree");
+        let files = ["m.py", "__pycache__/m.cpython-312.pyc", "later.py", "__pycache__/later.cpython-313.pyc"];
+        plant(&root, &files);
+        let mut store = store(&root);
+        let ours = target((3, 12), 0);
+        assert_eq!(say(&mut store, "", "m", &ours), "found m.py");
+        assert_eq!(say(&mut store, "", "nothing", &ours), "ask");
+        // There is a source, which no row names, for it has a record.
+        assert_eq!(say(&mut store, "", "later", &ours), "ask");
+    }
+}
