@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use pyo3::exceptions::{PyImportError, PyMemoryError, PyOSError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyCode, PyDict, PyString};
+use pyo3::types::{PyBool, PyDict, PyString};
 
 use crate::blob::Kind;
 use crate::cpython::constants::{self, Exchange, Nonce};
@@ -277,7 +277,6 @@ impl Packages {
             self.fix_filename.bind(py).call1((&code, origin))?;
             return Ok(Ok(Some(code)));
         }
-        let Ok(code) = code.cast_into_exact::<PyCode>() else { return Ok(Err(Reason::Unmarshal)) };
         let mut exchange = Exchange::new(py, self.layout, self.nonce, texts);
         let name = code.getattr(intern!(py, "co_filename"))?;
         // In the stock import system a source's code bears the name it was found under, whatever stood in the `.pyc`.
@@ -292,7 +291,7 @@ impl Packages {
             inner.counts[0] += 1;
             inner.counts[1] += count;
         });
-        Ok(Ok(Some(code.into_any())))
+        Ok(Ok(Some(code)))
     }
 
     /// A module's code, as from its `.pyc`.

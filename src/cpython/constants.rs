@@ -12,7 +12,7 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyCode, PyString, PyTuple};
+use pyo3::types::{PyString, PyTuple};
 
 /// Characters of a placeholder.
 pub const LEN: usize = 17;
@@ -151,8 +151,8 @@ impl<'py> Exchange<'py> {
     ///
     /// Looks at no more than `most` constants, since tuples that are shared are met once for each of their places.
     ///
-    /// Whether all of it could be done: a tuple inside a set must keep its hash.
-    pub fn run(&mut self, code: &Bound<'py, PyCode>, most: usize) -> bool {
+    /// Whether all of it could be done: `code` must be a code object, and a tuple inside a set must keep its hash.
+    pub fn run(&mut self, code: &Bound<'py, PyAny>, most: usize) -> bool {
         let (text, tuple, set) =
             (&raw mut ffi::PyUnicode_Type, &raw mut ffi::PyTuple_Type, &raw mut ffi::PyFrozenSet_Type);
         let Layout { items, constants, code: code_type } = self.layout;
