@@ -1,0 +1,248 @@
+//! Runs Python programs with and without pye: the staged package, packages of trees, and what the loader says it did.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::{Python, cache_dir, debug_pythons, pythons, tool};
+
+/// A script of `tests/loader`.
+pub(crate) fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/loader").join(name)
+}
+
+/// The directory with the package `pye`, built once.
+pub(crate) fn site() -> &'static Path {
+    static SITE: OnceLock<PathBuf> = OnceLock::new();
+    SITE.get_or_init(|| {
+        let stage = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/stage");
+        let output = Command::new(stage).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let output = output.expect("bash runs python/stage");
+        assert!(output.status.success(), "python/stage: {}", output.status);
+        PathBuf::from(String::from_utf8(output.stdout).expect("a path in UTF-8").trim())
+    })
+}
+
+/// The interpreters that pye serves: 3.9 and later, and the debug builds among them.
+pub(crate) fn served() -> Vec<&'static Python> {
+    let all = pythons().iter().chain(debug_pythons());
+    let mut served: Vec<&Python> = all.filter(|python| python.at_least(3, 9)).collect();
+    served.dedup();
+    assert!(!served.is_empty(), "no CPython of 3.9 or later: there is nothing to test the loader with");
+    served
+}
+
+/// Roots and the package files that stand for them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Packages(Vec<(PathBuf, PathBuf)>);
+
+impl Packages {
+    /// One root.
+    pub(crate) fn one(root: &Path, file: &Path) -> Packages {
+        Packages(vec![(root.to_path_buf(), file.to_path_buf())])
+    }
+
+    /// Links each of `roots`, for the version of `python` only, to a package file in `directory`.
+    pub(crate) fn link(python: &Python, roots: &[&Path], directory: &Path) -> Packages {
+        let link = |(number, root): (usize, &&Path)| {
+            let file = directory.join(format!("{number}.pye"));
+            let tag = format!("cpython-{}{}", python.version.0, python.version.1);
+            let report = tool::good(&[&"link", root, &"-o", &file, &"--tag", &tag]);
+            assert!(report["modules"].as_u64() > Some(0), "nothing in {}: {report}", root.display());
+            (root.to_path_buf(), file)
+        };
+        Packages(roots.iter().enumerate().map(link).collect())
+    }
+
+    fn variable(&self) -> String {
+        let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+        let entries = self.0.iter().map(|(root, file)| format!("{}={}", text(root), text(file)));
+        entries.collect::<Vec<_>>().join(":")
+    }
+}
+
+/// A run of an interpreter.
+pub(crate) struct Run<'a> {
+    /// The interpreter.
+    pub(crate) python: &'a Python,
+    /// Directories for `PYTHONPATH`.
+    pub(crate) path: &'a [&'a Path],
+    /// Further variables.
+    pub(crate) env: &'a [(&'a str, &'a str)],
+    /// Where it runs.
+    pub(crate) directory: &'a Path,
+}
+
+impl Run<'_> {
+    /// The command, without pye.
+    pub(crate) fn stock<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        self.command(args, &[])
+    }
+
+    /// The command, with `packages`; what the loader did is appended to `status`.
+    pub(crate) fn pye<S: AsRef<OsStr>>(&self, args: &[S], packages: &Packages, status: &Path) -> Command {
+        let boot = script("boot");
+        let mut command = self.command(args, &[&boot]);
+        command.env("PYE_TEST_SITE", site()).env("PYE_TEST_PACKAGES", packages.variable());
+        command.env("PYE_TEST_STATUS", status);
+        command
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: &[S], first: &[&Path]) -> Command {
+        let mut command = super::bare(&self.python.path);
+        let path = std::env::join_paths(first.iter().chain(self.path)).expect("no colon in a path");
+        command.args(args).env("PYTHONPATH", path).current_dir(self.directory).stdin(Stdio::null());
+        // Sets and their printed order must not differ between runs that are compared; no user's packages.
+        command.env("PYTHONHASHSEED", "1").env("PYTHONNOUSERSITE", "1").env_remove("PYTHONDONTWRITEBYTECODE");
+        command.envs(self.env.iter().copied());
+        command
+    }
+}
+
+/// Runs it to the end.
+pub(crate) fn output(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"))
+}
+
+/// Runs it; it must end with 0. Returns what it printed.
+pub(crate) fn succeeds(command: &mut Command) -> String {
+    let output = output(command);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{out}{err}", output.status);
+    out.into_owned()
+}
+
+/// What the processes of a run left in `status`, oldest first.
+pub(crate) fn reports(status: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(status).unwrap_or_else(|e| panic!("no process has told its status: {e}"));
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+/// Modules that the processes of a run loaded from packages.
+pub(crate) fn loaded(reports: &[Value]) -> u64 {
+    let stores = reports.iter().flat_map(|report| report["stores"].as_array().into_iter().flatten());
+    stores.map(|store| store["loaded"].as_u64().expect("a number")).sum()
+}
+
+/// The reasons for which modules were left to the stock import system, and packages refused.
+pub(crate) fn reasons(reports: &[Value]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for report in reports {
+        for store in report["stores"].as_array().into_iter().flatten() {
+            reasons.extend(store["fallbacks"].as_object().into_iter().flatten().map(|(reason, _)| reason.clone()));
+        }
+        let refused = report["refused"].as_array().into_iter().flatten();
+        reasons.extend(refused.map(|pair| pair[1].as_str().unwrap_or_default().to_owned()));
+    }
+    reasons
+}
+
+/// The version's standard library as a package: linked once, kept, and made anew when the library or the program changes.
+pub(crate) fn stdlib_package(python: &Python) -> (PathBuf, PathBuf) {
+    let tree = super::compiled_stdlib(python);
+    let directory = cache_dir().join("loader");
+    std::fs::create_dir_all(&directory).expect("the target directory is writable");
+    let name = format!("{}-{:08x}.pye", python.name(), crc32fast::hash(tree.as_os_str().as_encoded_bytes()));
+    let file = directory.join(name);
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    static LINKED: std::sync::Mutex<Vec<PathBuf>> = std::sync::Mutex::new(Vec::new());
+    let mut linked = LINKED.lock().expect("nothing panics while it is held");
+    if !linked.contains(&file) {
+        let tag = format!("cpython-{}{}", python.version.0, python.version.1);
+        let exclude = ["site-packages", "dist-packages"];
+        tool::good(&[
+            &"link",
+            &tree,
+            &"-o",
+            &file,
+            &"--tag",
+            &tag,
+            &"--exclude",
+            &exclude[0],
+            &"--exclude",
+            &exclude[1],
+        ]);
+        linked.push(file.clone());
+    }
+    (tree, file)
+}
+
+/// A project made by `tests/loader/project.py`, with a package for each of its roots.
+pub(crate) struct Project<'a> {
+    /// The interpreter it was compiled by.
+    pub(crate) python: &'a Python,
+    /// The directory with `lib`, `more` and `cwd`.
+    pub(crate) directory: PathBuf,
+    /// Name of its extension module.
+    pub(crate) extension: String,
+    /// Packages of `lib` and `more`.
+    pub(crate) packages: Packages,
+    temporary: tempfile::TempDir,
+}
+
+impl<'a> Project<'a> {
+    /// Makes one; `options` are those of `project.py`.
+    pub(crate) fn new(python: &'a Python, options: &[&str]) -> Project<'a> {
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let directory = temporary.path().join("project");
+        let mut command = python.command();
+        command.arg(script("project.py")).arg(&directory).args(options);
+        let extension = succeeds(&mut command).trim().to_owned();
+        let roots = ["lib", "more"].map(|name| directory.join(name));
+        let packages = Packages::link(python, &[&roots[0], &roots[1]], temporary.path());
+        Project { python, directory, extension, packages, temporary }
+    }
+
+    /// A file beside the project.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.temporary.path().join(name)
+    }
+
+    /// Runs the interpreter in the project's `cwd`; returns the commands without and with pye, and where that tells its status.
+    pub(crate) fn both<S: AsRef<OsStr>>(&self, args: &[S], env: &[(&str, &str)]) -> (Command, Command, PathBuf) {
+        let [cwd, lib, more] = ["cwd", "lib", "more"].map(|name| self.directory.join(name));
+        let run = Run { python: self.python, path: &[&cwd, &lib, &more], env, directory: &cwd };
+        let status = self.beside("status");
+        let _ = std::fs::remove_file(&status);
+        (run.stock(args), run.pye(args, &self.packages, &status), status)
+    }
+
+    /// Runs it without and with pye: it must print the same and end alike. Returns what it printed, and what the loader did.
+    pub(crate) fn same<S: AsRef<OsStr>>(&self, args: &[S], env: &[(&str, &str)]) -> (Output, Vec<Value>) {
+        let (mut stock, mut pye, status) = self.both(args, env);
+        let expected = output(&mut stock);
+        let got = output(&mut pye);
+        assert_same(&expected, &got, &format!("{pye:?}"));
+        (got, reports(&status))
+    }
+}
+
+/// That two runs ended alike and printed the same, times apart.
+pub(crate) fn assert_same(expected: &Output, got: &Output, what: &str) {
+    let untimed = |bytes: &[u8]| -> Vec<String> {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        // "Ran 3 tests in 0.001s"
+        text.lines()
+            .map(|line| if line.starts_with("Ran ") { line.split(" in ").next().unwrap() } else { line }.to_owned())
+            .collect()
+    };
+    for (stream, expected, got) in
+        [("stderr", &expected.stderr, &got.stderr), ("stdout", &expected.stdout, &got.stdout)]
+    {
+        let (expected, got) = (untimed(expected), untimed(got));
+        if let Some(line) = (0..expected.len().max(got.len())).find(|i| expected.get(*i) != got.get(*i)) {
+            let all = got.join("\n");
+            panic!(
+                "{what}: {stream}, line {}: expected {:?}, got {:?}\n{all}",
+                line + 1,
+                expected.get(line),
+                got.get(line)
+            );
+        }
+    }
+    assert_eq!(expected.status, got.status, "{what}");
+}
