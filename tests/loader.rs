@@ -74,6 +74,10 @@ fn programs_print_the_same_and_end_alike() {
         &["-c", "import app.fails; app.fails.import_it()"],
         &["-W", "error", "-c", "import app.fails, app.mod; app.fails.warn()"],
         &["-c", "from app import nothing"],
+        // The first import of all opens the packages; none that this needs may be loaded twice.
+        &["-c", "import importlib; import importlib.machinery, pkgutil; print(importlib.machinery)"],
+        &["-c", "import warnings; import app.mod; warnings.warn('once')"],
+        &["-c", "import types, app.mod; print(type(app.mod.greet) is types.FunctionType)"],
         &["-c", "import app.mod.x"],
         &["-c", "from app.cyclic_a import nothing"],
         &["-m", "unittest", "test_small"],

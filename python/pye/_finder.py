@@ -8,17 +8,20 @@ takes the code from the store; whenever that cannot be done they do what their b
 
 import atexit
 import sys
-from importlib.machinery import (
+
+# Of modules that are always loaded. This file is imported while some other module is being looked for, which may be `importlib`: that
+# would then be loaded twice.
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import (
     BYTECODE_SUFFIXES,
-    EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
     FileFinder,
-    ModuleSpec,
     PathFinder,
     SourceFileLoader,
     SourcelessFileLoader,
 )
+from _imp import extension_suffixes
 from zipimport import zipimporter
 
 from pye._native import Packages
@@ -28,7 +31,7 @@ _path_entry_finder = PathFinder._path_importer_cache
 # What a path entry finder of the stock import system looks for, in its order.
 _STOCK = FileFinder(
     ".",
-    (ExtensionFileLoader, EXTENSION_SUFFIXES),
+    (ExtensionFileLoader, extension_suffixes()),
     (SourceFileLoader, SOURCE_SUFFIXES),
     (SourcelessFileLoader, BYTECODE_SUFFIXES),
 )._loaders

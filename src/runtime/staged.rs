@@ -10,7 +10,7 @@ use crate::marshal::FLAG_REF;
 use crate::pye::read::{Module, Pye};
 use crate::split::Mark;
 
-/// Bytes of the header of a `.pyc` since 3.7 (PEP 552).
+/// Bytes of the header of a `.pyc` since 3.7 (PEP 552): magic, flags, and the word that tells of the source.
 const HEADER: usize = 16;
 /// `TYPE_SHORT_ASCII`: one byte of length follows.
 const SHORT_ASCII: u8 = b'z';
@@ -42,10 +42,14 @@ impl Scratch {
         let Scratch { bytes, marks } = self;
         marks.clear();
         pye.join_marked(module, bytes, Some(marks))?;
-        let short = || Error::malformed("a header, and blobs behind their lengths", "less").in_module(module.path);
+        let short = || Error::malformed("blobs behind their lengths", "less").in_module(module.path);
         let (mut read, mut write, mut number) = (HEADER, 0, 0);
-        if bytes.len() < HEADER {
-            return Err(short());
+        // Whether the source is as it was has been decided by the record.
+        let record = &module.record;
+        let header = [&record.magic[..], &record.flags.to_le_bytes(), &record.word].concat();
+        if !bytes.starts_with(&header) {
+            let error = Error::malformed("the header of the .pyc as the record states it", "another");
+            return Err(error.in_module(module.path));
         }
         for mark in marks.iter().filter(|mark| mark.blob.kind != Kind::Bytes) {
             // Between the last text and this one stand its type byte and its length.

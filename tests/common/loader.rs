@@ -45,13 +45,18 @@ impl Packages {
         Packages(vec![(root.to_path_buf(), file.to_path_buf())])
     }
 
+    /// Roots and their files.
+    pub(crate) fn of(pairs: &[(PathBuf, PathBuf)]) -> Packages {
+        Packages(pairs.to_vec())
+    }
+
     /// Links each of `roots`, for the version of `python` only, to a package file in `directory`.
     pub(crate) fn link(python: &Python, roots: &[&Path], directory: &Path) -> Packages {
         let link = |(number, root): (usize, &&Path)| {
             let file = directory.join(format!("{number}.pye"));
             let tag = format!("cpython-{}{}", python.version.0, python.version.1);
             let report = tool::good(&[&"link", root, &"-o", &file, &"--tag", &tag]);
-            assert!(report["modules"].as_u64() > Some(0), "nothing in {}: {report}", root.display());
+            assert!(report["packages"][0]["modules"].as_u64() > Some(0), "nothing in {}: {report}", root.display());
             (root.to_path_buf(), file)
         };
         Packages(roots.iter().enumerate().map(link).collect())
@@ -121,19 +126,22 @@ pub(crate) fn reports(status: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
+/// The stores of all processes.
+fn stores(reports: &[Value]) -> impl Iterator<Item = &Value> {
+    reports.iter().flat_map(|report| report["loaded"]["stores"].as_array().into_iter().flatten())
+}
+
 /// Modules that the processes of a run loaded from packages.
 pub(crate) fn loaded(reports: &[Value]) -> u64 {
-    let stores = reports.iter().flat_map(|report| report["stores"].as_array().into_iter().flatten());
-    stores.map(|store| store["loaded"].as_u64().expect("a number")).sum()
+    stores(reports).map(|store| store["loaded"].as_u64().expect("a number")).sum()
 }
 
 /// The reasons for which modules were left to the stock import system, and packages refused.
 pub(crate) fn reasons(reports: &[Value]) -> Vec<String> {
-    let mut reasons = Vec::new();
+    let fallbacks = stores(reports).flat_map(|store| store["fallbacks"].as_object().into_iter().flatten());
+    let mut reasons: Vec<String> = fallbacks.map(|(reason, _)| reason.clone()).collect();
     for report in reports {
-        for store in report["stores"].as_array().into_iter().flatten() {
-            reasons.extend(store["fallbacks"].as_object().into_iter().flatten().map(|(reason, _)| reason.clone()));
-        }
+        reasons.extend(report["reason"].as_str().map(str::to_owned));
         let refused = report["refused"].as_array().into_iter().flatten();
         reasons.extend(refused.map(|pair| pair[1].as_str().unwrap_or_default().to_owned()));
     }

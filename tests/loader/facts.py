@@ -38,7 +38,7 @@ def module_facts(name):
     for attribute in ("name", "origin", "cached", "parent", "has_location", "loader_state", "submodule_search_locations"):
         value = getattr(spec, attribute)
         show("spec", attribute, list(value) if attribute.startswith("sub") and value is not None else value)
-    show(repr(module), sorted(vars(module)), spec == importlib.util.find_spec(name), module.__loader__ is spec.loader)
+    show(repr(module).partition(" object at ")[0], sorted(vars(module)), spec == importlib.util.find_spec(name), module.__loader__ is spec.loader)
     loader = spec.loader
     for kind in ("SourceFileLoader", "FileLoader", "SourceLoader", "ExtensionFileLoader"):
         kind = getattr(importlib.machinery, kind, None) or getattr(importlib._bootstrap_external, kind)
@@ -220,5 +220,5 @@ def hashed_names():
 for facts in (all_facts, resources, tracebacks, running, again, watched, hashed_names):
     show("####", facts.__name__)
     facts()
-show([type(each).__name__ if not isinstance(each, type) else each.__name__ for each in sys.meta_path if type(each).__module__ != "pye._finder"])
+show([type(each).__name__ if not isinstance(each, type) else each.__name__ for each in sys.meta_path if not type(each).__module__.startswith("pye")])
 show([entry for entry in sys.path])

@@ -16,7 +16,6 @@ LONG = "It is longer than what stays in the control stream, and it has spaces in
 FILES = {
     "lib/app/__init__.py": '''"""The package. LONG"""
 NAME = __name__
-from . import mod
 ''',
     "lib/app/__main__.py": '''"""Run by python -m app."""
 import sys

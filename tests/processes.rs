@@ -1,0 +1,109 @@
+//! Threads, forks, other processes, other interpreters and other lives of Python in one process, with modules from packages; and the
+//! count of references on the debug builds.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::loader::{Project, loaded, output, reports, script, served, succeeds};
+use common::{Python, debug_pythons};
+
+#[test]
+fn threads_forks_processes_and_sub_interpreters_import_as_ever() {
+    for python in served() {
+        let project = Project::new(python, &[]);
+        let together = script("together.py");
+        let args = [together.as_os_str(), project.directory.as_os_str()];
+        let env = [("PYTHONWARNINGS", "ignore"), ("PYTHONDONTWRITEBYTECODE", "1")];
+        let (_, mut pye, status) = project.both(&args, &env);
+        let printed = succeeds(&mut pye);
+        assert_eq!(printed.lines().last(), Some("interpreters"), "{}: {printed}", python.path.display());
+        assert!(loaded(&reports(&status)) > 20);
+    }
+}
+
+/// No assertion of the debug build fails, and what it counts grows no faster than under the stock loader: by less than one reference a
+/// round.
+#[test]
+fn references_do_not_grow() {
+    for python in debug_pythons().iter().filter(|python| python.at_least(3, 9)) {
+        let project = Project::new(python, &[]);
+        let references = script("references.py");
+        let names = ["app.mod", "single", "app.fails", "app.sub.leaf", "both", "plain", "twice"];
+        let args = [&[references.to_str().unwrap()], &names[..]].concat();
+        let (mut stock, mut pye, _) = project.both(&args, &[("PYTHONDONTWRITEBYTECODE", "1")]);
+        let count = |command: &mut Command, loader: &str| -> i64 {
+            let printed = succeeds(command);
+            let (count, by) = printed.trim().split_once(' ').expect("a number and a loader");
+            assert_eq!(by.starts_with("pye"), loader == "pye", "{by}");
+            count.parse().expect("a number")
+        };
+        let (expected, got) = (count(&mut stock, "stock"), count(&mut pye, "pye"));
+        // Twenty rounds.
+        assert!(got < expected.max(0) + 20, "{}: {got} more references, stock {expected}", python.path.display());
+    }
+}
+
+/// Compiles the program that embeds Python, against interpreters that are built as a shared library and have their headers.
+fn embedding(python: &Python, directory: &Path) -> Option<PathBuf> {
+    let ask = "import os, sys, sysconfig
+prefix = os.path.dirname(os.path.dirname(os.path.realpath(sys.executable)))
+print(prefix, sysconfig.get_config_var('LDVERSION'), sysconfig.get_config_var('MULTIARCH') or '.')";
+    let told = succeeds(python.command().args(["-c", ask]));
+    let [prefix, version, multiarch] = told.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{told}") };
+    let (prefix, name) = (Path::new(prefix), format!("python{version}"));
+    let include = prefix.join("include").join(&name);
+    let library = [prefix.join("lib"), prefix.join("lib").join(multiarch)];
+    let library = library.into_iter().find(|l| l.join(format!("lib{name}.so")).exists())?;
+    if !include.join("Python.h").exists() {
+        return None;
+    }
+    let program = directory.join("embed");
+    let mut cc = Command::new("cc");
+    cc.arg(script("embed.c")).arg("-o").arg(&program).arg("-I").arg(include).arg("-L").arg(&library);
+    cc.arg(format!("-Wl,-rpath,{}", library.display())).arg(format!("-l{name}"));
+    succeeds(&mut cc);
+    Some(program)
+}
+
+/// A process that ends Python and starts it again: the first life is served, later ones import as usual.
+#[test]
+fn python_can_be_started_again_in_a_process() {
+    let mut tested = Vec::new();
+    for python in served() {
+        let project = Project::new(python, &[]);
+        let Some(program) = embedding(python, project.directory.parent().unwrap()) else { continue };
+        let (_, pye, _) = project.both::<&str>(&[], &[("PYTHONDONTWRITEBYTECODE", "1")]);
+        let mut command = Command::new(program);
+        command.envs(pye.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let prefix = succeeds(python.command().args(["-c", "import sys; print(sys.prefix)"]));
+        command.env("PYTHONHOME", prefix.trim()).current_dir(&project.directory);
+        let printed = succeeds(&mut command);
+        let lives: Vec<bool> = printed.lines().map(|line| line == "pye._finder").collect();
+        assert_eq!(lives, [true, false, false], "{}: {printed}", python.path.display());
+        tested.push(python.name());
+    }
+    if tested.is_empty() {
+        eprintln!("note: no interpreter at hand can be embedded (shared library and headers): not tested");
+    }
+}
+
+/// Path files, editable installs of both kinds, hooks and finders of others.
+#[test]
+fn finders_and_path_files_of_others_keep_their_place() {
+    for python in served().into_iter().filter(|python| !python.debug) {
+        let project = Project::new(python, &[]);
+        let outside = project.directory.join("outside");
+        common::tool::put(outside.join("edited.py"), "WHERE = 'outside'\n");
+        common::tool::put(project.directory.join("cwd/other.py"), "");
+        let finders = script("finders.py");
+        let args = [finders.as_os_str(), outside.as_os_str()];
+        let (mut stock, mut pye, status) = project.both(&args, &[("PYTHONDONTWRITEBYTECODE", "1")]);
+        let (expected, got) = (output(&mut stock), output(&mut pye));
+        common::loader::assert_same(&expected, &got, &format!("{}", python.path.display()));
+        assert!(expected.status.success(), "{}", String::from_utf8_lossy(&expected.stderr));
+        assert!(loaded(&reports(&status)) >= 3, "{}", fs::read_to_string(&status).unwrap());
+    }
+}
