@@ -193,7 +193,7 @@ fn files_that_cannot_be_used_are_named_with_the_reason() {
             fs::rename(&aside, path).unwrap();
         };
         refused(&project, "No such file", away, back);
-        refused(&project, "others", |p| mode(p, 0o666), |p| mode(p, 0o644));
+        refused(&project, "mode 666", |p| mode(p, 0o666), |p| mode(p, 0o644));
         refused(
             &project,
             "nobody else may write",

@@ -47,7 +47,9 @@ fn what_a_program_learns_of_its_modules_is_the_same() {
         for options in levels {
             let (_, reports) = project.same(&[*options, &facts].concat(), &[]);
             assert!(loaded(&reports) >= 40, "{options:?}: {reports:?}");
-            assert_eq!(reasons(&reports), [""; 0], "{options:?}");
+            // `native2` has a package and an extension module of one name; the stock finder is asked which it is.
+            let hidden = "hidden by an extension module or another package";
+            assert!(reasons(&reports).iter().all(|reason| reason == hidden), "{options:?}: {reports:?}");
         }
         let prefix = project.beside("prefix");
         for _ in 0..2 {

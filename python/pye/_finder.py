@@ -147,13 +147,15 @@ class Finder:
 
     def _supply(self, spec):
         """Gives the spec that a stock finder made a loader that takes its code from a store, where one has it."""
-        origin = spec.origin
+        # Of the loader, not the spec: what makes a spec may leave out its origin.
+        name, path = spec.loader.name, spec.loader.path
         try:
-            found = self._packages.supply(origin)
-        except UnicodeError:
+            found = self._packages.supply(path)
+        except (TypeError, UnicodeError):
+            # Not text, or not UTF-8.
             return
         if found is not None:
-            spec.loader = Loader(spec.name, origin, self._packages, found[0], found[1])
+            spec.loader = Loader(name, path, self._packages, found[0], found[1])
             spec.loader._found = spec
 
     def invalidate_caches(self):

@@ -6,6 +6,7 @@ use std::ffi::{c_char, c_int};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 /// `PyBUF_READ` of `Include/pybuffer.h`: a view that cannot be written through.
@@ -31,7 +32,7 @@ pub fn loads<'py>(loads: &Bound<'py, PyAny>, bytes: &mut Vec<u8>) -> PyResult<Bo
     let loaded = loads.call1((&view,));
     // Unmarshalling can run other code (a collection calls finalisers), which could find the view. A released one gives
     // nobody access; one that cannot be released has been exported again.
-    if let Err(error) = view.call_method0("release") {
+    if let Err(error) = view.call_method0(intern!(py, "release")) {
         std::mem::take(bytes).leak();
         let message = format!("the view of the bytes to unmarshal cannot be released: {error}");
         return Err(PyRuntimeError::new_err(message));

@@ -52,7 +52,7 @@ def module_facts(name):
     if isinstance(loader, importlib.machinery.SourceFileLoader):
         show(loader.get_data(loader.path)[:9], loader.path_stats(loader.path)["size"])
         code = loader.get_code(name)
-        show(code.co_filename, code.co_name, code.co_firstlineno, code == loader.get_code(name), code.co_consts[:1])
+        show(code.co_filename, code.co_name, code.co_firstlineno, code == loader.get_code(name), [c for c in code.co_consts if isinstance(c, str)])
         show(ast.dump(ast.parse(loader.get_source(name)))[:60], loader == spec.loader, loader != 1, hash(loader) == hash(spec.loader))
         show(loader.source_to_code(b"x = 1", "f").co_filename)
     return module

@@ -30,6 +30,8 @@ os.mkdir(pth)
 with open(os.path.join(pth, "editable.pth"), "w") as file:
     file.write(outside + "\n")
 site.addsitedir(pth)
+os.remove(os.path.join(pth, "editable.pth"))
+os.rmdir(pth)
 import edited
 
 print(edited.WHERE, edited.__file__ == os.path.join(outside, "edited.py"))
@@ -125,11 +127,18 @@ print(twice.WHERE)
 # A specification that was found before the source changed: the source decides when it is loaded.
 spec = importlib.util.find_spec("both")
 path = os.path.join(lib, "both", "__init__.py")
+with open(path, encoding="utf-8") as file:
+    text = file.read()
+times = os.stat(path).st_mtime
 with open(path, "w") as file:
     file.write("WHAT = 'changed'\n")
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 print(module.WHAT)
+# As it was, for the next run.
+with open(path, "w", encoding="utf-8") as file:
+    file.write(text)
+os.utime(path, (times, times))
 
 # Wrappers find the stock path finder where it always was, and it finds.
 print([each.__name__ for each in sys.meta_path if each is PathFinder], PathFinder.find_spec("single").origin == single.__file__)
