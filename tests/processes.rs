@@ -64,7 +64,7 @@ print(prefix, sysconfig.get_config_var('LDVERSION'), sysconfig.get_config_var('M
     let mut cc = Command::new("cc");
     cc.arg(script("embed.c")).arg("-o").arg(&program).arg("-I").arg(&include);
     // Debian's `pyconfig.h` includes the one of the architecture.
-    cc.arg("-I").arg(prefix.join("include")).arg("-L").arg(&library);
+    cc.arg("-idirafter").arg(prefix.join("include")).arg("-L").arg(&library);
     cc.arg(format!("-Wl,-rpath,{}", library.display())).arg(format!("-l{name}"));
     succeeds(&mut cc);
     Some(program)
