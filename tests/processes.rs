@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -66,8 +67,15 @@ print(prefix, sysconfig.get_config_var('LDVERSION'), sysconfig.get_config_var('M
     // Debian's `pyconfig.h` includes the one of the architecture.
     cc.arg("-idirafter").arg(prefix.join("include")).arg("-L").arg(&library);
     cc.arg(format!("-Wl,-rpath,{}", library.display())).arg(format!("-l{name}"));
-    succeeds(&mut cc);
-    Some(program)
+    let compiled = output(&mut cc);
+    if compiled.status.success() {
+        return Some(program);
+    }
+    // A library for another version of the C library than the compiler's, for one.
+    let why = String::from_utf8_lossy(&compiled.stderr);
+    let why = why.lines().next().unwrap_or_default();
+    let _ = writeln!(io::stderr(), "note: not tested embedded: {}: {why}", python.path.display());
+    None
 }
 
 /// A process that ends Python and starts it again: the first life is served, later ones import as usual.
@@ -88,7 +96,10 @@ fn python_can_be_started_again_in_a_process() {
         tested.push(python.name());
     }
     if tested.is_empty() {
-        eprintln!("note: no interpreter at hand can be embedded (shared library and headers): not tested");
+        let _ = writeln!(
+            io::stderr(),
+            "note: no interpreter at hand is a shared library with headers: not tested embedded"
+        );
     }
 }
 
