@@ -186,7 +186,9 @@ def main(tree, step):
     status = finder._packages.status()
     loaded = sum(store["loaded"] for store in status["stores"])
     assert loaded >= served > 0 and compared == served, (loaded, served, compared)
-    assert not any(store["fallbacks"] for store in status["stores"]), status
+    # The stock finder is asked where a directory holds more under a name than the package; the code is the package's all the same.
+    reasons = {reason for store in status["stores"] for reason in store["fallbacks"]}
+    assert reasons <= {"hidden by an extension module or another package"}, status
     assert mapped_texts > served // 4, "hardly any text is mapped: %d of %d modules" % (mapped_texts, served)
     print(json.dumps({"modules": compared, "mapped": mapped_texts, "used": len(some)}))
 
