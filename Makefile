@@ -10,7 +10,7 @@ WORKERS_ARGS ?=
 BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test stage wheel demo bench bench-workers bench-smoke bless fuzz doc lint deny ci clean
+.PHONY: help tools test stage wheel demo demo-files bench bench-workers bench-smoke bless fuzz doc lint deny ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,8 +36,11 @@ wheel: ## Build the wheel, one for CPython 3.9 to 3.15, into target/wheels (need
 	@command -v maturin >/dev/null || { echo "make: maturin is missing: pip install maturin, or cargo install maturin" >&2; exit 1; }
 	maturin build --release --locked --out target/wheels
 
-demo: ## Convert, link and measure Django and the standard library of the newest Python found
+demo: ## Serve Django with stock CPython and with pye: same answers, less memory (the newest Python found, or PYTHON=)
 	demo/run
+
+demo-files: ## Convert, link, look inside and check Django and the standard library
+	demo/files
 
 bench: tools ## Run all benchmarks (BENCH_ARGS= for arguments of all, e.g. --markdown); benches/RESULTS.md says more
 	benches/corpus

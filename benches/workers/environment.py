@@ -15,6 +15,13 @@ REQUIREMENTS = {
 }
 PINNED_FROM = (3, 12)
 
+
+def requirements(version, workloads):
+    """What pip is asked for, for an interpreter of this version."""
+    wanted = [requirement for name in workloads for requirement in REQUIREMENTS[name]]
+    return wanted if tuple(version) >= PINNED_FROM else [requirement.partition("==")[0] for requirement in wanted]
+
+
 # Run by the interpreter to be measured.
 DESCRIBE = """
 import json, os, platform, sys, sysconfig
@@ -135,9 +142,7 @@ def made(python, out, workloads):
     version = ".".join(str(number) for number in about["version"])
     directory = out / ("venv-%s" % version)
     record = directory / "requirements.json"
-    wanted = [r for name in workloads for r in REQUIREMENTS[name]]
-    if tuple(about["version"]) < PINNED_FROM:
-        wanted = [requirement.partition("==")[0] for requirement in wanted]
+    wanted = requirements(about["version"], workloads)
     have = json.loads(record.read_text()) if record.exists() else {"of": about["executable"], "requirements": []}
     if have["of"] != about["executable"]:
         shutil.rmtree(directory)
