@@ -691,11 +691,8 @@ impl Walker {
                     sizes.bytes(len as u64)
                 } else {
                     // `a A z Z` are Latin-1 to CPython's reader, the others UTF-8.
-                    let characters = if matches!(code, b'u' | b't') {
-                        utf8_characters(payload)
-                    } else {
-                        latin1_characters(payload)
-                    };
+                    let characters =
+                        if matches!(code, b'u' | b't') { utf8_characters(payload) } else { latin1_characters(payload) };
                     text = Some(payload);
                     mappable = blob::may_stay_mapped(characters.count, characters.ascii, payload);
                     sizes.text(characters)
