@@ -6,6 +6,18 @@
 
 use crate::error::{Error, Result};
 
+/// Shortest text that a loader leaves in the file, in characters: below, the header of the `str` takes more than the text.
+const SHORTEST_MAPPED: u64 = 24;
+
+/// Whether the `str` of a text may have its characters in a mapped file: `bytes` are those of the `.pyc`.
+///
+/// Not what may be a name. CPython interns such constants, and ours would not be the `str` that others get; and a qualified
+/// name, such as `f.<locals>.g`, stands in a slot of the code object itself, where none is exchanged.
+pub fn may_stay_mapped(characters: u64, ascii: bool, bytes: &[u8]) -> bool {
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'<' | b'>');
+    characters >= SHORTEST_MAPPED && !(ascii && bytes.iter().all(in_name))
+}
+
 /// Where a blob is stored: one payload section for each character width, and one for bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

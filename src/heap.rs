@@ -15,10 +15,12 @@
 //!   data) is not counted;
 //! - 2.7 is taken to be a UCS-4 build, as Linux distributions made it.
 
+use std::hash::BuildHasher as _;
+
 use hashbrown::HashSet;
 use serde::{Serialize, Serializer};
 
-use crate::blob::classify_utf8;
+use crate::blob::{self, classify_utf8};
 use crate::bytes::u32_at;
 use crate::error::Result;
 use crate::marshal::tape::{Tape, code_at};
@@ -83,8 +85,8 @@ const fn row(version: (u8, u8), gc: u64, code: u64) -> Sizes {
         small_int: if minor >= 15 { 1024 } else { 256 },
         byte_singletons: minor >= 14,
         mapped_str: match minor {
-            0..7 => None,
-            7..12 => Some(80),
+            0..9 => None,
+            9..12 => Some(80),
             _ => Some(64),
         },
         image: minor >= 12,
@@ -315,8 +317,10 @@ pub struct Object<'a> {
     pub heap: u64,
     /// The string's bytes in the `.pyc`, where it is interned.
     pub interned: Option<&'a [u8]>,
-    /// Whether it is a str (2.7: unicode).
-    pub text: bool,
+    /// The string's bytes in the `.pyc`, where it is a str (2.7: unicode).
+    pub text: Option<&'a [u8]>,
+    /// Whether the portable form can leave its characters in a mapped file, see [`blob::may_stay_mapped`].
+    pub mappable: bool,
     /// Whether it goes when the body of its module or class has run: the code object of the body, the tuples and tables
     /// that belong to it. Strings and constants are counted as staying.
     pub run_once: bool,
@@ -356,10 +360,12 @@ pub struct KindCost {
     pub loaded: Cost,
     /// Those of them that go when the module's body has run, see [`Object::run_once`].
     pub run_once: Cost,
-    /// Str objects long enough for the portable form, in which their characters stay in a mapped file: not interned, at
-    /// least the threshold long, and larger as an ordinary object than as a header with a pointer.
+    /// Str objects whose characters stay in a mapped file in the portable form: not interned, at least the threshold
+    /// long, and such that [`blob::may_stay_mapped`].
     pub portable: Cost,
-    /// Heap bytes that the portable form saves: those of `portable` without the headers that remain.
+    /// Of those, the texts that differ: each has one header in a process, and stands once in the file.
+    pub mapped: Cost,
+    /// Heap bytes that the portable form saves: those of `portable` without the headers of `mapped`.
     pub portable_saves: u64,
     /// Heap bytes that an image of immortal objects saves: what stays, without sets and slices, which cannot be
     /// in an image. 0 before 3.12.
@@ -371,6 +377,7 @@ impl std::ops::AddAssign for KindCost {
         self.loaded += other.loaded;
         self.run_once += other.run_once;
         self.portable += other.portable;
+        self.mapped += other.mapped;
         self.portable_saves += other.portable_saves;
         self.image_saves += other.image_saves;
     }
@@ -381,13 +388,23 @@ pub struct Heap {
     min_blob: u32,
     kinds: [KindCost; Kind::ALL.len()],
     interned: HashSet<Box<[u8]>, foldhash::fast::RandomState>,
+    /// Hashes of the texts mapped so far: of a million texts, two differ and have the same one with a probability of 10⁻⁷.
+    mapped: HashSet<u64, foldhash::fast::RandomState>,
+    hasher: foldhash::quality::RandomState,
     walker: Walker,
 }
 
 impl Heap {
     /// An empty heap. `min_blob`: the shortest string that the portable form maps, in bytes of the `.pyc`.
     pub fn new(min_blob: u32) -> Self {
-        Self { min_blob, kinds: Default::default(), interned: HashSet::default(), walker: Walker::default() }
+        Self {
+            min_blob,
+            kinds: Default::default(),
+            interned: HashSet::default(),
+            mapped: HashSet::default(),
+            hasher: Default::default(),
+            walker: Walker::default(),
+        }
     }
 
     /// Adds the objects of a `.pyc`. `forced` overrides the version its magic number names.
@@ -395,7 +412,7 @@ impl Heap {
     /// # Errors
     /// As [`Header::parse`] and [`crate::marshal::read::Parser::parse`]; then nothing is added.
     pub fn add_pyc(&mut self, bytes: &[u8], forced: Option<&'static Version>) -> Result<&'static Version> {
-        let Heap { min_blob, kinds, interned, walker } = self;
+        let Heap { min_blob, kinds, interned, mapped, hasher, walker } = self;
         walker.walk_pyc(bytes, forced, |object, sizes| {
             if let Some(name) = object.interned {
                 if interned.contains(name) {
@@ -411,13 +428,19 @@ impl Heap {
                 kind.image_saves += object.heap;
             }
             if let Some(header) = sizes.mapped_str
-                && object.text
+                && let Some(text) = object.text
+                && object.mappable
                 && object.interned.is_none()
                 && object.payload >= u64::from(*min_blob)
-                && object.heap > round(header)
             {
                 kind.portable.add(&object);
-                kind.portable_saves += object.heap - round(header);
+                let header = if mapped.insert(hasher.hash_one(text)) {
+                    kind.mapped.add(&object);
+                    header
+                } else {
+                    0
+                };
+                kind.portable_saves += object.heap.saturating_sub(header);
             }
         })
     }
@@ -649,7 +672,7 @@ impl Walker {
         let code = code_at(bytes, entry);
         let v2 = version.dialect.is_v2();
         let mut interned = None;
-        let mut text = false;
+        let (mut text, mut mappable) = (None, false);
         let (kind, payload, heap) = match *value {
             Value::Atom | Value::Ref(_) => return None,
             Value::Int(number) => (Kind::Number, 4, int(sizes, i64::from(number))),
@@ -667,13 +690,12 @@ impl Walker {
                 let heap = if is_bytes {
                     sizes.bytes(len as u64)
                 } else {
-                    text = true;
                     // `a A z Z` are Latin-1 to CPython's reader, the others UTF-8.
-                    sizes.text(if matches!(code, b'u' | b't') {
-                        utf8_characters(payload)
-                    } else {
-                        latin1_characters(payload)
-                    })
+                    let characters =
+                        if matches!(code, b'u' | b't') { utf8_characters(payload) } else { latin1_characters(payload) };
+                    text = Some(payload);
+                    mappable = blob::may_stay_mapped(characters.count, characters.ascii, payload);
+                    sizes.text(characters)
                 };
                 if matches!(code, b't' | b'A' | b'Z') {
                     interned = Some(payload);
@@ -712,7 +734,7 @@ impl Walker {
                 (Kind::Code, longs.len() as u64 + 4, heap)
             }
         };
-        (heap > 0).then_some(Object { kind, payload, heap, interned, text, run_once: false })
+        (heap > 0).then_some(Object { kind, payload, heap, interned, text, mappable, run_once: false })
     }
 }
 

@@ -16,7 +16,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString};
 
-use crate::blob::Kind;
+use crate::blob::{Kind, may_stay_mapped};
 use crate::cpython::constants::{self, Exchange, Nonce};
 use crate::cpython::text::{self, MappedText, Texts};
 use crate::cpython::{life, unmarshal};
@@ -31,9 +31,6 @@ use crate::split::Mark;
 
 /// A buffer larger than this is not kept from one module to the next.
 const KEPT_BUFFER: usize = 128 << 10;
-
-/// Shortest text that is mapped: below, the object's header takes more than the text saves.
-const SHORTEST: u64 = 24;
 
 /// The stores of this process.
 #[pyclass(frozen, module = "pye._native")]
@@ -338,18 +335,12 @@ fn not_unmarshalled(py: Python<'_>, error: &PyErr) -> Reason {
 
 /// The text of a blob, if a mapped `str` for it is possible and worth it.
 fn mapped(pye: &'static Pye<'static>, blob: &Blob, stored: &[u8]) -> Option<MappedText> {
-    if blob.kind == Kind::Bytes || blob.len < SHORTEST || blob.kind == Kind::Ascii && stored.iter().all(in_name) {
+    if blob.kind == Kind::Bytes || !may_stay_mapped(blob.len, blob.kind == Kind::Ascii, stored) {
         return None;
     }
     let store = blob.kind.store();
     let start = usize::try_from(blob.offset).ok()?.checked_mul(store.width())?;
     MappedText::new(pye.part(payload(store)), start, usize::try_from(blob.len).ok()?, blob.kind)
-}
-
-/// Whether a byte can be of a name: of constants that CPython interns, for which ours would not be the `str` that others get; or of a
-/// qualified name, such as `f.<locals>.g`, which stands in a slot of the code object itself.
-fn in_name(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'<' | b'>')
 }
 
 /// Runs the command line. `executable` and `package` are the interpreter and the directory of this package: how to start the program again.

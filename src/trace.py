@@ -67,6 +67,20 @@ def _pye_trace():
         fields = (name, kind.__name__ if loader is not None else None, origin, file, cached)
         return "[" + ", ".join(text(f) for f in fields) + ", %s]" % ("true" if "__path__" in scope else "false")
 
+    def caches():
+        """Bytes of what the finders of directories that are not on sys.path themselves know of them: names of files."""
+        total = 0
+        try:
+            for place, finder in list(sys.path_importer_cache.items()):
+                names = getattr(finder, "_path_cache", None)
+                if isinstance(names, set) and place not in sys.path:
+                    for item in [names] + list(names):
+                        total += (sys.getsizeof(item) + 15) // 16 * 16
+        except TypeError:
+            # PyPy has no sys.getsizeof.
+            pass
+        return total
+
     def write(end):
         try:
             pid = state["getpid"]()
@@ -84,6 +98,7 @@ def _pye_trace():
                 "false" if "t" in getattr(sys, "abiflags", "") else "true",
                 "true" if hasattr(sys, "gettotalrefcount") else "false",
             )
+            body += '"caches": %d, ' % caches()
             body += '"forked": %s, "end": %s, "directory": %s, "executable": %s, "argv": [%s], "modules": [\n%s\n]}\n' % (
                 "true" if state["fork"] else "false",
                 text(end),

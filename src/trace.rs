@@ -52,6 +52,8 @@ pub struct Process {
     pub end: End,
     /// The interpreter.
     pub executable: PathBuf,
+    /// Bytes of the names of files that path entry finders keep, of directories that are not on `sys.path` themselves (3.x).
+    pub caches: u64,
     /// `sys.argv`.
     pub argv: Vec<String>,
     /// What was in `sys.modules`, by name.
@@ -214,6 +216,7 @@ struct Record {
     implementation: String,
     gil: bool,
     debug: bool,
+    caches: u64,
     forked: bool,
     end: End,
     directory: String,
@@ -242,6 +245,7 @@ fn parse(bytes: &[u8]) -> Result<Process> {
         forked: record.forked,
         end: record.end,
         executable: record.executable.as_deref().map(path).unwrap_or_default(),
+        caches: record.caches,
         argv: record.argv.iter().map(|text| lossy(text)).collect(),
         modules,
     })

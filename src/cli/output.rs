@@ -79,6 +79,11 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
+/// The same of what may be negative.
+pub(crate) fn signed_size(bytes: i64) -> String {
+    format!("{}{}", if bytes < 0 { "-" } else { "" }, size(bytes.unsigned_abs()))
+}
+
 /// A part of a whole in percent.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 { "-".into() } else { format!("{:.1} %", part as f64 * 100.0 / whole as f64) }
@@ -106,6 +111,7 @@ mod tests {
         assert_eq!(size(4096), "4.10 kB");
         assert_eq!(size(999_960), "1.00 MB");
         assert_eq!(size(182_900_000), "182.9 MB");
+        assert_eq!((signed_size(-4096), signed_size(0)), ("-4.10 kB".into(), "0 B".into()));
         assert_eq!(percent(1, 3), "33.3 %");
         assert_eq!(percent(0, 0), "-");
     }
