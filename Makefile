@@ -72,13 +72,14 @@ fuzz: ## Fuzz each target for FUZZ_SECONDS (nightly, or stable told to act as on
 	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run
 
 doc: ## Build the documentation, warnings as errors
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib --features python
 
 lint: ## Check formatting and lints, warnings as errors
 	$(CARGO) fmt --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) fmt --manifest-path benches/codec/Cargo.toml --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --lib --features python -- -D warnings
 	$(CARGO) clippy --locked --manifest-path benches/codec/Cargo.toml --all-targets -- -D warnings
 
 deny: ## Check the licences, bans and sources of the dependencies

@@ -96,7 +96,9 @@ fn cut(files: &[File], min_blob: u32) -> Result<(Vec<Blob>, Vec<u8>, usize)> {
     let hasher = RandomState::default();
     let (mut blobs, mut data, mut left_out) = (Vec::new(), Vec::new(), 0);
     for file in files {
-        splitter.split(&file.bytes, None, min_blob.into(), &mut parts).with_context(|| file.path.display().to_string())?;
+        splitter
+            .split(&file.bytes, None, min_blob.into(), &mut parts)
+            .with_context(|| file.path.display().to_string())?;
         for blob in &parts.blobs {
             let bytes = &parts.data[blob.data as usize..][..blob.len as usize];
             if bytes.chunks(blob.kind.store().width()).any(|c| c.iter().all(|b| *b == 0)) {
