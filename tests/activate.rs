@@ -9,24 +9,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use common::Python;
 use common::tool::{PROGRAM, put};
+use common::{Python, site};
 use serde_json::Value;
 use walkdir::WalkDir;
-
-/// The directory that the Python package is staged in.
-fn site() -> &'static Path {
-    static SITE: OnceLock<PathBuf> = OnceLock::new();
-    SITE.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/stage");
-        let output = Command::new(script).output().expect("python/stage runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim())
-    })
-}
 
 /// The interpreters that the loader serves, debug builds too.
 fn served() -> Vec<&'static Python> {

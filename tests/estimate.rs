@@ -211,8 +211,113 @@ fn the_text_report_has_the_kinds_and_a_total() {
         .unwrap();
     let text = succeed(output);
     assert!(text.starts_with("The command ended with exit status 5.\n"), "{text}");
-    for word in ["docstrings", "bytecode", "code objects", "total", "would share"] {
+    for word in ["docstrings", "bytecode", "code objects", "total", "With 4 workers", "fork", "preload", "spawn"] {
         assert!(text.contains(word), "{text}");
+    }
+}
+
+#[test]
+fn the_totals_of_launch_modes_add_up() {
+    let python = common::pythons().iter().rfind(|python| python.version >= (3, 9)).expect("a CPython that pye serves");
+    let report = |workers: &str| {
+        let output = command(env!("CARGO_BIN_EXE_pye"))
+            .args(["estimate", "--json", "--workers", workers, "--"])
+            .arg(&python.path)
+            .args(["-c", "import json, decimal, email"])
+            .output()
+            .unwrap();
+        serde_json::from_str::<Value>(&succeed(output)).unwrap()
+    };
+    let (one, seven) = (report("1"), report("7"));
+    let worker = &one["launch"]["worker"];
+    let number = |of: &Value| of.as_i64().unwrap_or_else(|| panic!("no number: {of}"));
+    let total = &one["processes"][0]["total"];
+    assert_eq!(worker["portable_saves"], total["portable_saves"]);
+    assert_eq!(number(&worker["constants"]), number(&total["loaded"]["heap"]) - number(&total["run_once"]["heap"]));
+    assert!(number(&worker["directory_caches"]) > 0, "email and json are packages: {one:#}");
+    assert_eq!(
+        number(&worker["saves"]),
+        number(&worker["portable_saves"]) + number(&worker["directory_caches"]) - number(&worker["own"])
+    );
+    for (report, workers) in [(&one, 1), (&seven, 7)] {
+        // Each run has a directory of its own in the trace; all else of a worker is the same.
+        let worker = &report["launch"]["worker"];
+        for mode in report["launch"]["modes"].as_array().unwrap() {
+            let copies = if mode["mode"] == "preload" { 1 } else { workers };
+            let today = copies * (number(&worker["constants"]) + number(&worker["directory_caches"]));
+            assert_eq!(number(&mode["today"]), today, "{mode}");
+            assert_eq!(number(&mode["saves"]), copies * number(&worker["saves"]) - number(&worker["mapped"]), "{mode}");
+            assert_eq!(number(&mode["with_pye"]), today - number(&mode["saves"]), "{mode}");
+            let each = if mode["mode"] == "preload" { 0 } else { number(&worker["saves"]) };
+            assert_eq!(number(&mode["each_worker_saves"]), each, "{mode}");
+        }
+    }
+}
+
+#[test]
+fn a_python_without_the_portable_form_has_no_forecast_of_it() {
+    for python in common::pythons() {
+        let (_, report) = estimate(&python.path, "import json", &[]);
+        let served = python.version >= (3, 9);
+        assert_eq!(report["launch"].is_object(), served, "CPython {:?}", python.version);
+        assert_eq!(report["processes"][0]["portable"], served);
+        assert_eq!(report["processes"][0]["total"]["portable_saves"].as_u64() > Some(0), served);
+    }
+}
+
+/// The loader's own count of headers is the forecast's: what may be a name stays, what two modules have is one text.
+#[test]
+fn the_loader_maps_the_texts_that_were_forecast() {
+    const FIRST: &str = r"'''The first module, whose docstring is long enough to be mapped.'''
+SHARED = 'A text that stands in both of the modules, word for word.'
+NAME = 'a_text_that_may_be_a_name_however_long_it_is_to_be_interned'
+SHORT = 'too short to be mapped'
+BYTES = b'A string of bytes, which cannot be mapped whatever its length.'
+def outer():
+    'The docstring of a function that has another one within itself.'
+    def inner_function_with_a_long_name():
+        return 'Ein Text mit Umlauten: \xe4\xf6\xfc, und er ist lang genug.', 'A snake \U0001f40d that is long enough to stay.'
+    return inner_function_with_a_long_name
+";
+    const SECOND: &str = "SHARED = 'A text that stands in both of the modules, word for word.'\n";
+    let served: Vec<_> = common::pythons().iter().filter(|python| python.version >= (3, 9)).collect();
+    assert!(!served.is_empty(), "no CPython 3.9 to 3.15 at hand");
+    for python in served {
+        let directory = tempfile::tempdir().unwrap();
+        // Long enough for the names of its files to be mapped, too.
+        let root = directory.path().join("a-directory-whose-name-is-a-long-one");
+        std::fs::create_dir_all(root.join("forecast")).unwrap();
+        for (name, source) in [("__init__.py", ""), ("first.py", FIRST), ("second.py", SECOND)] {
+            std::fs::write(root.join("forecast").join(name), source).unwrap();
+        }
+        succeed(command(&python.path).args(["-m", "compileall", "-q"]).arg(&root).output().unwrap());
+        let script = |import: &str| format!("import sys; sys.path.append({:?})\n{import}", root.to_str().unwrap());
+        let forecast = |import: &str| {
+            let (output, report) = estimate(&python.path, &script(import), &[]);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            report["processes"][0]["total"]["mapped"]["objects"].as_u64().unwrap()
+        };
+        let expected = forecast("import forecast.first, forecast.second") - forecast("pass");
+        let package = directory.path().join("package.pye");
+        let linked = command(env!("CARGO_BIN_EXE_pye"))
+            .args(["link", "--min-blob", &pye::activate::MIN_BLOB.to_string()])
+            .arg(&root)
+            .arg("--output")
+            .arg(&package)
+            .output()
+            .unwrap();
+        succeed(linked);
+        let count = "import forecast.first, forecast.second, pye
+print(pye.status()['activations'][0]['loaded']['mapped_texts'])";
+        let run = command(env!("CARGO_BIN_EXE_pye"))
+            .args(["run", "--package", &format!("{}={}", root.display(), package.display()), "--"])
+            .arg(&python.path)
+            .args(["-c", &script(count)])
+            .env("PYTHONPATH", common::site())
+            .output()
+            .unwrap();
+        // Five texts, and the names of the three files.
+        assert_eq!((expected, succeed(run).trim()), (8, "8"), "CPython {:?}", python.version);
     }
 }
 

@@ -73,7 +73,7 @@ def parse():
 
 
 # What is measured of a workload.
-PARTS = ["memory", "time", "requests"]
+PARTS = ["memory", "forecast", "time", "requests"]
 
 
 def _list(allowed):

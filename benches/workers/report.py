@@ -48,6 +48,26 @@ def blobs(results, markdown):
     return _title(title, markdown) + table(rows, markdown) if len(rows) > 1 else ""
 
 
+def forecast(memory_results, results, markdown):
+    """What `pye estimate` forecast for each worker at stage A beside what was measured, where stock and pye were."""
+    rows = [["workload, mode, workers", "forecast", "measured", "forecast / measured"]]
+    saves = {one["workload"]: one["each_worker_saves"] for one in results}
+    for (workload, mode, workers), group in _grouped(memory_results, "workload", "mode", "workers"):
+        each, named = (saves.get(workload) or {}).get(mode), _by_name(group)
+        # In preload mode nothing is a worker's own at stage A.
+        if each is None or mode == "preload" or not {BASE, "pye"} <= set(named):
+            continue
+        measured = _per_stage(named[BASE], worker_uss)["A"] - _per_stage(named["pye"], worker_uss)["A"]
+        rows.append(["%s, %s, %d" % (workload, mode, workers), mb(each), mb(measured), ratio(each, measured)])
+    for workload, each in saves.items():
+        if each is None:
+            rows.append([workload, "none: no portable form", "–", "–"])
+        elif not any(row[0].startswith(workload + ",") for row in rows):
+            rows += [["%s, %s" % (workload, mode), mb(each[mode]), "–", "–"] for mode in each if mode != "preload"]
+    title = "What pye saves of each worker's USS at stage A: MB as `pye estimate` forecast it, and as measured"
+    return _title(title, markdown) + table(rows, markdown)
+
+
 def starts(results, markdown):
     """Start to imports done, the imports alone, processor time and system calls."""
     parts = []

@@ -93,6 +93,18 @@ class Tests(unittest.TestCase):
         line = [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]]
         self.assertEqual(line, ["other"] + ["15.0"] * 4 + ["90.0"] * 4 + ["0.750", "0.900", "3 same"])
 
+    def test_the_forecast_stands_beside_what_was_measured(self):
+        memory_results = [result("stock", 20_000_000, 100_000_000), result("pye", 16_000_000, 90_000_000)]
+        saves = {"fork": 3_000_000, "preload": 0, "spawn": 3_000_000}
+        text = report.forecast(memory_results, [{"workload": "django", "each_worker_saves": saves}], markdown=True)
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| django")]
+        self.assertEqual(rows, [["django, fork, 4", "3.0", "4.0", "0.750"]])
+        # Nothing measured: the forecast alone. No forecast: that is said.
+        text = report.forecast([], [{"workload": "django", "each_worker_saves": saves}], markdown=True)
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| django")]
+        self.assertEqual(rows, [["django, %s" % mode, "3.0", "–", "–"] for mode in ("fork", "spawn")])
+        self.assertIn("no portable form", report.forecast([], [{"workload": "django", "each_worker_saves": None}], markdown=True))
+
     def test_the_chart_is_xml_and_names_each_contender(self):
         results = {"memory": [result("stock", 2e7, 1e8), result("a<b", 1e7, 9e7)], "about": {"interpreter": "CPython 3.12, GCC"}}
         root = xml.etree.ElementTree.fromstring(chart.draw(results))

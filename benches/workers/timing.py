@@ -22,7 +22,7 @@ def imports(environment, workload, activation):
     receive, send = os.pipe()
     try:
         os.set_inheritable(send, True)
-        command = _imports_command(environment, workload, activation, send)
+        command = imports_command(environment, workload, activation, send)
         before = time.monotonic()
         _run(command, activation.environment(environment))
         began, ended, cpu = json.loads(os.read(receive, 1000))
@@ -45,13 +45,14 @@ def system_calls(environment, workload, activation):
     if shutil.which("strace") is None:
         return None
     with open(os.devnull, "w") as sink:
-        importing = _imports_command(environment, workload, activation, sink.fileno())
+        importing = imports_command(environment, workload, activation, sink.fileno())
         os.set_inheritable(sink.fileno(), True)
         whole = _count(importing, activation.environment(environment), [sink.fileno()])
     return whole - _count(activation.command(environment, "-c", "pass"), activation.environment(environment), [])
 
 
-def _imports_command(environment, workload, activation, fd):
+def imports_command(environment, workload, activation, fd):
+    """The command that imports the workload and tells `fd` of its times."""
     return activation.command(environment, environment.workloads / "timed.py", workload.directory(environment), fd)
 
 

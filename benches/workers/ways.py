@@ -96,6 +96,10 @@ def pycds(environment, workload, pye):
     return Activation(variables={**paths, "PYCDSMODE": "SHARE", "PYCDSARCHIVE": str(image)})
 
 
+# Shortest text and byte string to cut out: what `pye run` takes when it links by itself, and `pye estimate` assumes.
+THRESHOLDS = ["--min-blob", "32", "--min-bytes", "4096"]
+
+
 def pye(environment, workload, pye):
     """`pye run` with packages of site-packages and the standard library.
 
@@ -107,7 +111,7 @@ def pye(environment, workload, pye):
     prefix = [*pye, "run"]
     for name in ("site", "stdlib"):
         package = environment.work / (name + ".pye")
-        done = subprocess.run([*pye, "link", environment.about[name], "--output", str(package)],
+        done = subprocess.run([*pye, "link", *THRESHOLDS, environment.about[name], "--output", str(package)],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
         if done.returncode != 0:
             raise Unavailable("pye link %s: %s" % (environment.about[name], (done.stdout.strip().splitlines() or ["?"])[-1]))

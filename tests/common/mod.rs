@@ -328,3 +328,14 @@ fn copy_source(from: &Path, to: &Path) {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
     File::options().write(true).open(to).and_then(|f| f.set_modified(time)).expect("a copy's time can be set");
 }
+
+/// The directory that the Python package is staged in.
+pub(crate) fn site() -> &'static Path {
+    static SITE: OnceLock<PathBuf> = OnceLock::new();
+    SITE.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/stage");
+        let output = Command::new(script).output().expect("python/stage runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim())
+    })
+}

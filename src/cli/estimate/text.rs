@@ -133,7 +133,7 @@ impl Report {
         if estimate.image {
             let _ = writeln!(
                 out,
-                "The image form would save {} of what is private today.",
+                "The image form would save {} of these constants.",
                 percent(total.image_saves, total.loaded.heap - total.run_once.heap)
             );
         }
@@ -158,7 +158,7 @@ impl Launch {
                 signed_size(mode.each_worker_saves),
             ]
         });
-        out.push_str(&table(["launch mode", "total today", "with pye", "saves", "each worker saves"], rows));
+        out.push_str(&table(["launch mode", "total today", "with pye", "saves at least", "each worker saves"], rows));
         let _ = writeln!(
             out,
             "\nWith pye: {} for directory listings go, about {} for pye itself come in each process, and up to {} of text is mapped, once \
