@@ -1,6 +1,8 @@
 # Sourced by demo/run and demo/files, in the checkout: what both begin with. Everything they make lies in demo-out/; what is there is used again.
 . demo/pythons.bash
 out=demo-out
+# What the caller has set for other programs is none of ours.
+unset PYE PYE_LOG PYE_PACKAGES PYTHONHOME PYTHONPATH PYTHONPYCACHEPREFIX PYTHONOPTIMIZE PYTHONDONTWRITEBYTECODE
 
 # Where commands are shown, also when their output goes to a log.
 exec 3>&1
