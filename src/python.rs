@@ -10,11 +10,12 @@ use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::exceptions::{PyImportError, PyMemoryError, PyOSError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyString};
+use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
 
 use crate::blob::{Kind, may_stay_mapped};
 use crate::cpython::constants::{self, Exchange, Nonce};
@@ -40,8 +41,75 @@ struct Packages {
     identity: Identity,
     nonce: Nonce,
     layout: constants::Layout,
+    /// Modules that are being executed, one in the other or in several threads.
+    depth: AtomicUsize,
     loads: Py<PyAny>,
     fix_filename: Py<PyAny>,
+    exec: Py<PyAny>,
+    /// `importlib._bootstrap._call_with_frames_removed`: its name tells where tracebacks are cut.
+    call_with_frames_removed: Py<PyAny>,
+    /// `SourceFileLoader.get_code`.
+    stock_get_code: Py<PyAny>,
+}
+
+/// What the loaders of `_finder.py` inherit. Native, so that it leaves no frame in tracebacks, which are those of the stock import.
+#[pyclass(frozen, subclass, module = "pye._native")]
+struct LoaderBase;
+
+#[pymethods]
+impl LoaderBase {
+    #[new]
+    #[pyo3(signature = (*_arguments))]
+    fn new(_arguments: &Bound<'_, PyTuple>) -> Self {
+        LoaderBase
+    }
+
+    /// As `SourceLoader.exec_module`. When the outermost import has ended, the files' pages are given back.
+    fn exec_module(slf: &Bound<'_, Self>, module: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let name = module.getattr(intern!(py, "__name__"))?;
+        let packages = slf.getattr(intern!(py, "_packages"))?.cast_into::<Packages>()?;
+        let packages = packages.get();
+        packages.depth.fetch_add(1, Ordering::Relaxed);
+        let run = || {
+            let code = slf.call_method1(intern!(py, "get_code"), (&name,))?;
+            if code.is_none() {
+                let message = format!("cannot load module {} when get_code() returns None", name.repr()?);
+                return Err(PyImportError::new_err(message));
+            }
+            let namespace = module.getattr(intern!(py, "__dict__"))?;
+            packages.call_with_frames_removed.bind(py).call1((&packages.exec, code, namespace))?;
+            Ok(())
+        };
+        let done = run();
+        if packages.depth.fetch_sub(1, Ordering::Relaxed) == 1 {
+            packages.with(|inner| inner.stores.iter_mut().for_each(Store::settle));
+        }
+        done
+    }
+
+    /// As `SourceFileLoader.get_code`, with the code from the store where that can be.
+    fn get_code<'py>(slf: &Bound<'py, Self>, fullname: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let packages = slf.getattr(intern!(py, "_packages"))?.cast_into::<Packages>()?;
+        let packages = packages.get();
+        let spec = slf.getattr(intern!(py, "_found"))?;
+        slf.setattr(intern!(py, "_found"), py.None())?;
+        if fullname.eq(slf.getattr(intern!(py, "name"))?)? {
+            // While the import that found it is under way the source need not be looked at again.
+            let fresh = match spec.getattr_opt(intern!(py, "_initializing"))? {
+                Some(initializing) => initializing.is_truthy()?,
+                None => false,
+            };
+            let store = slf.getattr(intern!(py, "_store"))?.extract()?;
+            let number = slf.getattr(intern!(py, "_number"))?.extract()?;
+            let path = slf.getattr(intern!(py, "path"))?.cast_into::<PyString>()?;
+            if let Some(code) = packages.load(py, store, number, &path, fresh)? {
+                return Ok(code);
+            }
+        }
+        packages.stock_get_code.bind(py).call1((slf, fullname))
+    }
 }
 
 struct Inner {
@@ -98,6 +166,10 @@ impl Packages {
             layout: constants::Layout::probe(py)?,
             loads: py.import("marshal")?.getattr("loads")?.unbind(),
             fix_filename: imp.getattr("_fix_co_filename")?.unbind(),
+            depth: AtomicUsize::new(0),
+            exec: py.import("builtins")?.getattr("exec")?.unbind(),
+            call_with_frames_removed: py.import("_frozen_importlib")?.getattr("_call_with_frames_removed")?.unbind(),
+            stock_get_code: external.getattr("SourceFileLoader")?.getattr("get_code")?.unbind(),
         })
     }
 
@@ -355,6 +427,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     life::enter().map_err(PyImportError::new_err)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<Packages>()?;
+    module.add_class::<LoaderBase>()?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 The finder stands right before ``PathFinder`` on ``sys.meta_path`` and goes through the same directories in the same order. A
 directory that a store covers, and that has not changed since it was linked, is answered from the store's index; every other one is
-answered by the path entry finder that ``PathFinder`` would ask. Loaders are those of importlib but for one method, ``get_code``, which
-takes the code from the store; whenever that cannot be done they do what their base class does.
+answered by the path entry finder that ``PathFinder`` would ask. Loaders are those of importlib but for ``get_code``, which takes the code
+from the store, and ``exec_module``, both native; whenever that cannot be done they do what their base class does.
 """
 
 import atexit
@@ -24,7 +24,7 @@ from _frozen_importlib_external import (
 from _imp import extension_suffixes
 from zipimport import zipimporter
 
-from pye._native import Packages
+from pye._native import LoaderBase, Packages
 
 _path_entry_finder = PathFinder._path_importer_cache
 
@@ -52,7 +52,7 @@ def _are_stock(hooks):
     return False
 
 
-class Loader(SourceFileLoader):
+class Loader(LoaderBase, SourceFileLoader):
     """Loads a module that has a source file, as ``SourceFileLoader`` does, with its code from a store."""
 
     def __init__(self, fullname, path, packages, store, number):
@@ -64,16 +64,6 @@ class Loader(SourceFileLoader):
         self._number = number
         # The spec with which the finder has just held the module against its source.
         self._found = None
-
-    def get_code(self, fullname):
-        spec, self._found = self._found, None
-        if fullname == self.name:
-            # While the import that found it is under way the source need not be looked at again.
-            fresh = spec is not None and getattr(spec, "_initializing", False)
-            code = self._packages.load(self._store, self._number, self.path, fresh)
-            if code is not None:
-                return code
-        return super().get_code(fullname)
 
 
 class Finder:

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any, Literal
 
 __version__: str
@@ -27,6 +27,15 @@ class Packages:
         """To be called before the interpreter ends."""
     def status(self) -> dict[str, Any]:
         """What was loaded, and what was not and why."""
+
+class LoaderBase:
+    """What loaders inherit, before SourceFileLoader: attributes name, path, _packages, _store, _number and _found are theirs to set."""
+
+    def __init__(self, *arguments: object) -> None: ...
+    def exec_module(self, module: ModuleType) -> None:
+        """As SourceFileLoader.exec_module; gives the pages of the stores back when the outermost import has ended."""
+    def get_code(self, fullname: str) -> CodeType | None:
+        """As SourceFileLoader.get_code, with the code from the store where that can be."""
 
 def main(argv: Sequence[str], executable: str, package: str) -> int:
     """Runs the command line; returns the exit status."""

@@ -149,9 +149,9 @@ pub struct Found {
     pub cached: Option<String>,
 }
 
-/// Bytes of `.pyc` joined after which the pages of the file are given back. Less costs more in page faults than it saves; with more, the
-/// pages that the last modules left behind, which nobody needs again, come to megabytes.
-const GIVE_BACK: u64 = 1 << 19;
+/// Bytes of `.pyc` joined after which the pages of the file are given back in the middle of an import: the next modules of a package stand
+/// near by, so doing it often costs page faults, and at the end of an import it is done in any case.
+const GIVE_BACK: u64 = 8 << 20;
 
 impl Store {
     /// Opens `path`, a package file or a directory of single files, to stand for the directory `root`, which is
@@ -388,6 +388,13 @@ impl Store {
     pub fn touched(&mut self, bytes: u64) {
         self.touched += bytes;
         if self.touched >= GIVE_BACK {
+            self.give_back();
+        }
+    }
+
+    /// Gives the pages back if anything was read since that was last done: an import has ended.
+    pub fn settle(&mut self) {
+        if self.touched > 0 {
             self.give_back();
         }
     }

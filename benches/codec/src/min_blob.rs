@@ -130,7 +130,7 @@ fn join(cases: &[Case], views: &[(Pye<'_>, Vec<Module<'_>>)], rounds: usize) -> 
             let mut bytes = 0;
             for module in modules {
                 let len = module.record.pyc_len as usize;
-                split::join_into(module.control, module.holes, &pye.stores(), len, &mut out)?;
+                split::join_into(module.control, module.holes, &pye.stores(), len, &mut out, None)?;
                 bytes += black_box(&out).len() as u64;
             }
             let seconds = start.elapsed().as_secs_f64();

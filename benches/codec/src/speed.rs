@@ -140,7 +140,7 @@ fn measure(options: &Options) -> Result<()> {
         time(|| {
             for (pye, module) in views {
                 let len = module.record.pyc_len as usize;
-                split::join_into(module.control, module.holes, &pye.stores(), len, &mut joined)?;
+                split::join_into(module.control, module.holes, &pye.stores(), len, &mut joined, None)?;
                 black_box(&joined);
             }
             Ok(())
@@ -302,7 +302,7 @@ fn check(files: &[File], views: &[View<'_>], min_blob: u32) -> Result<usize> {
             named()
         );
         let len = module.record.pyc_len as usize;
-        split::join_into(module.control, module.holes, &pye.stores(), len, &mut joined).with_context(named)?;
+        split::join_into(module.control, module.holes, &pye.stores(), len, &mut joined, None).with_context(named)?;
         ensure!(joined == file.bytes, "{}: joined to other bytes", named());
     }
     Ok(objects)
