@@ -53,7 +53,7 @@ def main():
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         demonstrate(options)
-    except (environment.CannotMeasure, processes.Ended, visits.UnexpectedAnswer) as error:
+    except (environment.CannotMeasure, processes.Ended, visits.UnexpectedAnswer, subprocess.CalledProcessError) as error:
         sys.exit("demo: %s" % error)
 
 
