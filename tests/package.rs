@@ -89,6 +89,8 @@ fn every_module_of_a_standard_library_is_found_by_its_name_and_nothing_else_is()
             let level = match file.to_str().unwrap() {
                 f if f.contains(".opt-1.") => 1,
                 f if f.contains(".opt-2.") => 2,
+                // Other levels are in the package, but no name finds them.
+                f if f.contains(".opt-") => continue,
                 _ => 0,
             };
             assert_eq!(found(pye, &name, python.version, level).as_deref(), file.to_str(), "{name}");
