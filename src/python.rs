@@ -254,10 +254,6 @@ impl Packages {
         self.with(|inner| inner.stores.iter_mut().for_each(Store::invalidate));
     }
 
-    fn give_back(&self) {
-        self.with(|inner| inner.stores.iter_mut().for_each(Store::give_back));
-    }
-
     fn before_finalization(&self, py: Python<'_>) {
         self.with(|inner| inner.texts.before_finalization(py));
     }

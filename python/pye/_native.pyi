@@ -21,8 +21,6 @@ class Packages:
         """A module's code, or None when the stock loader has to load it; fresh: its source has just been looked at."""
     def invalidate(self) -> None:
         """Forgets which directories have been looked at."""
-    def give_back(self) -> None:
-        """Gives the pages of all stores back to the kernel."""
     def before_finalization(self) -> None:
         """To be called before the interpreter ends."""
     def status(self) -> dict[str, Any]:

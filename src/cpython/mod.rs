@@ -4,7 +4,7 @@
 //! - [`text`]: a `str` whose characters stay in a mapped file;
 //! - [`constants`]: the slots of constant tuples, which are exchanged after unmarshalling.
 //!
-//! These are the modules, with [`mod@unmarshal`], that may use `unsafe` for the extension module. All of it runs with the GIL held, in
+//! These are the modules, with [`mod@unmarshal`] and [`life`], that may use `unsafe` for the extension module. All of it runs with the GIL held, in
 //! the one interpreter that [`crate::python`] accepts.
 
 pub mod constants;

@@ -23,8 +23,6 @@ pub enum Reason {
     ForeignMagic,
     /// An extension module, or a package that is not in the package file, has the name.
     Hidden,
-    /// The directory is not as it was when it was linked.
-    DirectoryChanged,
     /// The package file's bytes are not what they should be.
     Damaged,
     /// The interpreter could not unmarshal what should be right.
@@ -35,15 +33,8 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in order of declaration.
-    pub const ALL: [Reason; 7] = [
-        Reason::Stale,
-        Reason::ForeignMagic,
-        Reason::Hidden,
-        Reason::DirectoryChanged,
-        Reason::Damaged,
-        Reason::Unmarshal,
-        Reason::Memory,
-    ];
+    pub const ALL: [Reason; 6] =
+        [Reason::Stale, Reason::ForeignMagic, Reason::Hidden, Reason::Damaged, Reason::Unmarshal, Reason::Memory];
 
     /// What an error in reading a module comes to.
     pub fn of(error: &Error) -> Reason {
@@ -59,7 +50,6 @@ impl Reason {
             Reason::Stale => "source changed since it was linked",
             Reason::ForeignMagic => "compiled by another version of Python",
             Reason::Hidden => "hidden by an extension module or another package",
-            Reason::DirectoryChanged => "directory changed since it was linked",
             Reason::Damaged => "package file damaged",
             Reason::Unmarshal => "could not be unmarshalled",
             Reason::Memory => "no memory",

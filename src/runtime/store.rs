@@ -400,7 +400,7 @@ impl Store {
     }
 
     /// Gives all pages of the store's files back.
-    pub fn give_back(&mut self) {
+    fn give_back(&mut self) {
         self.touched = 0;
         for Mapped { map, .. } in self.files() {
             map.drop_pages(0..map.len());
