@@ -152,6 +152,12 @@ pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(LittleEndian::read_u32(bytes.get(at..at.checked_add(4)?)?))
 }
 
+/// Reads eight little-endian bytes at `at`, or nothing when they are not all there.
+#[inline]
+pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(LittleEndian::read_u64(bytes.get(at..at.checked_add(8)?)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

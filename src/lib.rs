@@ -13,6 +13,7 @@
 //! - [`mod@merge`] gives every distinct blob one place; [`pye`] is the file format, over [`elf`].
 //! - [`convert`] makes one `.pye` of one `.pyc`, [`link`] one package of many; [`unpack`] and [`verify`] are the way back.
 //! - [`heap`], [`histogram`], [`trace`] tell what constants cost a process; [`measure`] tells what processes really share.
+//! - [`image`] lays code objects out for one build of CPython, to be mapped as they are.
 //! - [`activate`] has interpreters import from packages: one command, or a whole virtual environment.
 //! - [`cli`] is the command line over all of these.
 
@@ -48,6 +49,8 @@ pub mod histogram;
 pub mod trace;
 
 pub mod measure;
+
+pub mod image;
 
 #[cfg(feature = "python")]
 pub mod cpython;

@@ -1,5 +1,4 @@
-//! Files mapped into memory, read-only. The only module that uses `unsafe`: mapping a file is unsafe because
-//! another process could change it underneath.
+//! Files mapped into memory. Mapping a file is unsafe because another process could change it underneath.
 
 use std::fs::File;
 use std::ops::{Deref, Range};
@@ -79,5 +78,54 @@ impl Deref for Map {
 
     fn deref(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// A range of a file, mapped at a chosen address, privately: what is written stays in this process. Never unmapped.
+///
+/// Its memory is used through raw pointers only, for whoever it is handed to writes to it as well.
+#[derive(Debug)]
+pub struct Placed {
+    start: usize,
+    len: usize,
+}
+
+#[allow(unsafe_code)]
+impl Placed {
+    /// Maps `len` bytes of `file` from `offset` on at `address`, if nothing is there yet. All three are multiples of the page's size.
+    ///
+    /// # Errors
+    /// The range is taken, or the kernel refuses.
+    pub fn map(file: &File, offset: u64, len: usize, address: usize) -> Result<Placed> {
+        use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let wanted = std::ptr::without_provenance_mut(address);
+        // SAFETY: with MAP_FIXED_NOREPLACE nothing that is mapped is replaced, so this makes memory that nobody has yet.
+        let got = unsafe { mmap(wanted, len, protection, flags, file, offset) };
+        let got = got.map_err(|e| Error::io("cannot map the image at its address", e.into()))?;
+        if got.addr() != address {
+            // A kernel before 4.17, which takes the address for a wish.
+            // SAFETY: the very mapping that was made above, which nobody knows of.
+            let _ = unsafe { munmap(got, len) };
+            let expected = format!("the address {address:#x}");
+            return Err(Error::malformed(expected, format!("{:#x}", got.addr())));
+        }
+        Ok(Placed { start: address, len })
+    }
+
+    /// Address of its first byte.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it is empty, which the kernel does not do.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }

@@ -19,16 +19,20 @@ use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
 
 use crate::blob::{Kind, may_stay_mapped};
 use crate::cpython::constants::{self, Exchange, Nonce};
+use crate::cpython::live::{Live, Names, Relocate, Wanted};
+use crate::cpython::snapshot::Objects;
 use crate::cpython::text::{self, MappedText, Texts};
 use crate::cpython::{life, unmarshal};
 use crate::holes::Blob;
-use crate::pye::payload;
 use crate::pye::read::Pye;
+use crate::pye::{Part, payload};
 use crate::runtime::Reason;
 use crate::runtime::staged::Scratch;
 use crate::runtime::store::{Answer, CheckHashes, Found, Store, Target};
 use crate::runtime::trust::Identity;
 use crate::split::Mark;
+
+mod build;
 
 /// A buffer larger than this is not kept from one module to the next.
 const KEPT_BUFFER: usize = 128 << 10;
@@ -41,6 +45,8 @@ struct Packages {
     identity: Identity,
     nonce: Nonce,
     layout: constants::Layout,
+    /// `sys.hexversion`.
+    hexversion: u32,
     /// Modules that are being executed, one in the other or in several threads.
     depth: AtomicUsize,
     loads: Py<PyAny>,
@@ -112,12 +118,36 @@ impl LoaderBase {
     }
 }
 
+/// The image of a store.
+enum Form {
+    /// It has none, or none is wanted.
+    None,
+    /// Why it is not used.
+    Refused(String),
+    /// In use.
+    Mapped(Box<Live>),
+}
+
 struct Inner {
     stores: Vec<Store>,
+    /// Their images.
+    forms: Vec<Form>,
+    /// `co_version`s that images have taken.
+    versions: Vec<(u32, u32)>,
     texts: Texts,
     scratch: Scratch,
     /// Modules that were loaded with placeholders, texts put in their places, modules that had to be loaded whole.
     counts: [u64; 3],
+}
+
+impl Inner {
+    /// The images in use.
+    fn images(&mut self) -> impl Iterator<Item = &mut Live> {
+        self.forms.iter_mut().filter_map(|form| match form {
+            Form::Mapped(live) => Some(&mut **live),
+            _ => None,
+        })
+    }
 }
 
 type FoundTuple = (usize, usize, bool, String, Option<String>);
@@ -159,11 +189,19 @@ impl Packages {
         let identity = Identity::of_process().map_err(|e| PyOSError::new_err(e.to_string()))?;
         let texts = Texts::new(text::Layout::probe(py)?);
         Ok(Packages {
-            inner: Mutex::new(Inner { stores: Vec::new(), texts, scratch: Scratch::default(), counts: [0; 3] }),
+            inner: Mutex::new(Inner {
+                stores: Vec::new(),
+                forms: Vec::new(),
+                versions: Vec::new(),
+                texts,
+                scratch: Scratch::default(),
+                counts: [0; 3],
+            }),
             target,
             identity,
             nonce: Nonce::new(RandomState::new().build_hasher().finish()),
             layout: constants::Layout::probe(py)?,
+            hexversion: sys.getattr("hexversion")?.extract()?,
             loads: py.import("marshal")?.getattr("loads")?.unbind(),
             fix_filename: imp.getattr("_fix_co_filename")?.unbind(),
             depth: AtomicUsize::new(0),
@@ -173,17 +211,21 @@ impl Packages {
         })
     }
 
-    fn open(&self, root: Option<&str>, path: &str, candidates: Vec<String>) -> PyResult<String> {
+    fn open(&self, py: Python<'_>, root: Option<&str>, path: &str, candidates: Vec<String>) -> PyResult<String> {
         let refuse = |e: crate::error::Error| PyOSError::new_err(e.to_string());
         let mut store = Store::open(root, Path::new(path), self.identity).map_err(refuse)?;
         if root.is_none() {
             store.find_root(&candidates).map_err(refuse)?;
         }
         let root = store.root.clone();
+        let mut versions = self.with(|inner| std::mem::take(&mut inner.versions));
+        let form = self.form(py, &mut store, &mut versions);
         // The innermost root first: site-packages lies inside the standard library's directory.
         self.with(|inner| {
             let at = inner.stores.partition_point(|other| other.root.len() >= root.len());
             inner.stores.insert(at, store);
+            inner.forms.insert(at, form);
+            inner.versions = versions;
         });
         Ok(root)
     }
@@ -232,6 +274,9 @@ impl Packages {
                 return Ok(None);
             }
         }
+        if let Some(code) = self.from_image(py, store, number, origin) {
+            return Ok(Some(code));
+        }
         let loaded = match self.load_mapped(py, store, number, origin)? {
             Ok(Some(code)) => Ok(code),
             // Some text stands where no other object may be put.
@@ -254,8 +299,19 @@ impl Packages {
         self.with(|inner| inner.stores.iter_mut().for_each(Store::invalidate));
     }
 
+    fn has_images(&self) -> bool {
+        self.with(|inner| inner.images().next().is_some())
+    }
+
+    fn before_fork(&self) {
+        self.with(|inner| inner.images().for_each(Live::before_fork));
+    }
+
     fn before_finalization(&self, py: Python<'_>) {
-        self.with(|inner| inner.texts.before_finalization(py));
+        self.with(|inner| {
+            inner.texts.before_finalization(py);
+            inner.images().for_each(Live::before_finalization);
+        });
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -271,9 +327,9 @@ impl Packages {
                 ];
                 (store.root.clone(), store.path.clone(), numbers, store.fallbacks)
             };
-            inner.stores.iter().map(row).collect()
+            inner.stores.iter().map(row).zip(inner.forms.iter().map(ImageStatus::of)).collect()
         });
-        let stores = plain.into_iter().map(|(root, path, numbers, fallbacks)| {
+        let stores = plain.into_iter().map(|((root, path, numbers, fallbacks), image)| {
             let row = PyDict::new(py);
             row.set_item("root", root)?;
             // As a `str`; a `Path` would become a `pathlib.Path`.
@@ -289,6 +345,7 @@ impl Packages {
                 }
             }
             row.set_item("fallbacks", reasons)?;
+            row.set_item("image", image.map(|image| image.dict(py)).transpose()?)?;
             Ok(row)
         });
         let stores = stores.collect::<PyResult<Vec<_>>>()?;
@@ -303,7 +360,108 @@ impl Packages {
     }
 }
 
+/// What is told of an image.
+struct ImageStatus {
+    state: String,
+    base: Option<u64>,
+    relocation: &'static str,
+    modules: u64,
+    loaded: u64,
+}
+
+impl ImageStatus {
+    fn of(form: &Form) -> Option<ImageStatus> {
+        Some(match form {
+            Form::None => return None,
+            Form::Refused(reason) => {
+                ImageStatus { state: reason.clone(), base: None, relocation: "none", modules: 0, loaded: 0 }
+            }
+            Form::Mapped(live) => ImageStatus {
+                state: "mapped".into(),
+                base: Some(live.base()),
+                relocation: match live.relocate() {
+                    _ if !live.relocated() => "none",
+                    Relocate::Never => "never",
+                    Relocate::AtFork => "at-fork",
+                    Relocate::Lazy => "lazy",
+                },
+                modules: live.modules() as u64,
+                loaded: live.loaded,
+            },
+        })
+    }
+
+    fn dict(self, py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+        let dict = PyDict::new(py);
+        dict.set_item("state", self.state)?;
+        dict.set_item("base", self.base)?;
+        dict.set_item("relocation", self.relocation)?;
+        dict.set_item("modules", self.modules)?;
+        dict.set_item("loaded", self.loaded)?;
+        Ok(dict)
+    }
+}
+
 impl Packages {
+    /// Maps the image of a store that has just been opened.
+    fn form(&self, py: Python<'_>, store: &mut Store, versions: &mut Vec<(u32, u32)>) -> Form {
+        let variable = |name: &str| std::env::var(name).unwrap_or_default();
+        let Some((pye, file)) = store.package().filter(|(pye, _)| !pye.part(Part::Image as usize).is_empty()) else {
+            return Form::None;
+        };
+        if variable("PYE_IMAGE") == "0" {
+            return Form::Refused("switched off by PYE_IMAGE=0".into());
+        }
+        let objects = match Objects::of_process(py) {
+            Ok(objects) => objects,
+            Err(error) => return Form::Refused(error.to_string()),
+        };
+        let wanted = Wanted {
+            relocate: match variable("PYE_RELOCATE").as_str() {
+                "never" => Relocate::Never,
+                "lazy" => Relocate::Lazy,
+                _ => Relocate::AtFork,
+            },
+            names: match variable("PYE_NAMES").as_str() {
+                "leave" => Some(Names::Leave),
+                "intern" => Some(Names::Intern),
+                _ => None,
+            },
+            check: variable("PYE_CHECK") != "0",
+            hexversion: self.hexversion,
+        };
+        match Live::attach(py, pye, &file, &store.root, objects, wanted, versions) {
+            Ok(Some(live)) => Form::Mapped(Box::new(live)),
+            Ok(None) => Form::None,
+            Err(reason) => Form::Refused(reason),
+        }
+    }
+
+    /// A module's code from the image of its package.
+    fn from_image<'py>(
+        &self,
+        py: Python<'py>,
+        store: usize,
+        number: usize,
+        origin: &Bound<'py, PyString>,
+    ) -> Option<Bound<'py, PyAny>> {
+        let record = u32::try_from(number).ok()?;
+        self.with(|inner| {
+            let Form::Mapped(live) = &mut inner.forms[store] else { return None };
+            // No Python code runs in here: what is made is made by `marshal`, of plain constants.
+            match live.code(record, origin, self.loads.bind(py)) {
+                Ok(code) => {
+                    inner.stores[store].loaded += u64::from(code.is_some());
+                    code
+                }
+                Err(_) => {
+                    inner.stores[store].note(Reason::Image);
+                    None
+                }
+            }
+        })
+    }
+
     /// A module's code with its long text mapped; nothing when that cannot be done.
     fn load_mapped<'py>(
         &self,
@@ -425,5 +583,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Packages>()?;
     module.add_class::<LoaderBase>()?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
+    module.add_function(wrap_pyfunction!(build::build_image, module)?)?;
     Ok(())
 }

@@ -7,6 +7,7 @@ from the store, and ``exec_module``, both native; whenever that cannot be done t
 """
 
 import atexit
+import os
 import sys
 
 # Of modules that are always loaded. This file is imported while some other module is being looked for, which may be `importlib`: that
@@ -165,4 +166,6 @@ def install(packages, origin):
         except OSError as error:
             refused.append((path, str(error)))
     atexit.register(native.before_finalization)
+    if native.has_images():
+        os.register_at_fork(before=native.before_fork)
     return Finder(native), refused

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import CodeType, ModuleType
 from typing import Any, Literal
 
@@ -21,6 +21,10 @@ class Packages:
         """A module's code, or None when the stock loader has to load it; fresh: its source has just been looked at."""
     def invalidate(self) -> None:
         """Forgets which directories have been looked at."""
+    def has_images(self) -> bool:
+        """Whether the image of a package is in use."""
+    def before_fork(self) -> None:
+        """To be called before the process forks."""
     def before_finalization(self) -> None:
         """To be called before the interpreter ends."""
     def status(self) -> dict[str, Any]:
@@ -34,6 +38,11 @@ class LoaderBase:
         """As SourceFileLoader.exec_module; gives the pages of the stores back when the outermost import has ended."""
     def get_code(self, fullname: str) -> CodeType | None:
         """As SourceFileLoader.get_code, with the code from the store where that can be."""
+
+def build_image(
+    path: str, root: str, output: str, profile: str | None = None, progress: Callable[[int], object] | None = None
+) -> dict[str, Any]:
+    """Writes the package at path, which stands for the directory root, to output, with an image for this interpreter. Raises OSError with the reason."""
 
 def main(argv: Sequence[str], executable: str, package: str) -> int:
     """Runs the command line; returns the exit status."""

@@ -7,7 +7,12 @@
 //! These are the modules, with [`mod@unmarshal`] and [`life`], that may use `unsafe` for the extension module. All of it runs with the GIL held, in
 //! the one interpreter that [`crate::python`] accepts.
 
+pub mod code;
 pub mod constants;
+pub mod interpreter;
 pub mod life;
+pub mod live;
+mod memory;
+pub mod snapshot;
 pub mod text;
 pub mod unmarshal;

@@ -15,6 +15,8 @@ pub enum Segment {
     Transient,
     /// Stays mapped.
     Payload,
+    /// Bound to one build of a program, which maps it at an address of its own.
+    Image,
 }
 
 /// A section to be written.

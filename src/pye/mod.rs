@@ -12,8 +12,10 @@ use crate::limits::{MAX_EXPANSION, MIN_EXPANDED};
 
 /// Format version written: readers refuse another major version and accept any minor one.
 pub const MAJOR: u16 = 1;
-/// See [`MAJOR`].
+/// See [`MAJOR`]. That of a file without an image.
 pub const MINOR: u16 = 0;
+/// That of a file with an image: it has more rows.
+pub const MINOR_IMAGE: u16 = 1;
 
 /// First bytes of the header section. A byte above 0x7f, CR LF, ^Z and LF: a transfer as text is noticed.
 pub const MAGIC: [u8; 8] = *b"\x89pye\r\n\x1a\n";
@@ -47,13 +49,30 @@ pub enum Part {
     Str4 = 9,
     /// Payload: bytes.
     Bytes = 10,
+    /// Head and tables of the image: [`crate::image`]. Here and below: only in a package that has one.
+    Image = 11,
+    /// Where the image holds addresses of the interpreter's, a bit for each word.
+    ImageRelocations = 12,
+    /// Objects of the image: see [`crate::image::Area`] for this and the rest.
+    ImageCode = 13,
+    /// Strings that get a hash.
+    ImageNames = 14,
+    /// What is never written.
+    ImageData = 15,
+    /// Tuples with slots to fill.
+    ImagePatch = 16,
+    /// Templates of code that runs once.
+    ImageOnce = 17,
 }
 
 /// Number of sections.
-pub const PARTS: usize = 11;
+pub const PARTS: usize = 18;
 
 /// Number of rows of the header: one for each section after its own, in their order. A later minor version may add rows at the end.
 pub const ROWS: usize = PARTS - 1;
+
+/// Number of rows in a file without an image.
+pub const ROWS_PORTABLE: usize = Part::Bytes as usize;
 
 /// Their names, by [`Part`].
 pub const NAMES: [&str; PARTS] = [
@@ -68,6 +87,13 @@ pub const NAMES: [&str; PARTS] = [
     Store::Str2.section(),
     Store::Str4.section(),
     Store::Bytes.section(),
+    ".pye.image",
+    ".pye.image.reloc",
+    ".pye.image.code",
+    ".pye.image.names",
+    ".pye.image.data",
+    ".pye.image.patch",
+    ".pye.image.once",
 ];
 
 /// The section of a payload.
@@ -100,12 +126,18 @@ impl Header {
     /// Bytes of a row.
     pub const ROW_LEN: usize = 16;
 
-    /// Bytes of the section as this version has it: the fields, the rows, their CRC32, four zero bytes.
-    pub const LEN: usize = Self::ROWS_AT + Self::ROW_LEN * ROWS + 8;
+    /// Bytes of the section without an image: the fields, the rows, their CRC32, four zero bytes.
+    pub const LEN: usize = Self::len(false);
 
-    /// Appends the section's bytes.
+    /// Bytes of the section.
+    pub const fn len(image: bool) -> usize {
+        Self::ROWS_AT + Self::ROW_LEN * (if image { ROWS } else { ROWS_PORTABLE }) + 8
+    }
+
+    /// Appends the section's bytes: in a version without images, without their rows.
     pub fn put(&self, out: &mut Vec<u8>) {
         let start = out.len();
+        let rows = if self.version.1 >= MINOR_IMAGE { &self.sections[..] } else { &self.sections[..ROWS_PORTABLE] };
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&self.version.0.to_le_bytes());
         out.extend_from_slice(&self.version.1.to_le_bytes());
@@ -113,9 +145,9 @@ impl Header {
             out.put_u32(word);
         }
         out.put_u64(self.pyc_bytes);
-        out.put_u32(ROWS as u32);
+        out.put_u32(rows.len() as u32);
         out.put_u32(0);
-        for (size, crc) in self.sections {
+        for &(size, crc) in rows {
             out.put_u64(size);
             out.put_u32(crc);
             out.put_u32(0);
@@ -168,14 +200,15 @@ impl Header {
             return Err(Error::malformed("four zero bytes after the number of rows", "others").at(36u64));
         }
         // A later minor version may have added sections, with rows after these.
-        let newer = version.1 > MINOR;
-        if (rows as usize) < ROWS || !newer && rows as usize != ROWS {
+        let newer = version.1 > MINOR_IMAGE;
+        let known = if version.1 == MINOR { ROWS_PORTABLE } else { ROWS };
+        if (rows as usize) < known || !newer && rows as usize != known {
             let expected =
-                format!("{ROWS} rows{} in version {MAJOR}.{}", if newer { " or more" } else { "" }, version.1);
+                format!("{known} rows{} in version {MAJOR}.{}", if newer { " or more" } else { "" }, version.1);
             return Err(Error::malformed(expected, rows.to_string()).at(32u64));
         }
         let mut sections = [(0, 0); ROWS];
-        for section in &mut sections {
+        for section in &mut sections[..known] {
             let at = cursor.position();
             *section = (cursor.u64()?, cursor.u32()?);
             if cursor.u32()? != 0 {

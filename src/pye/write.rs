@@ -183,17 +183,8 @@ pub fn plan(input: Input<'_>) -> Result<Plan<'_>> {
         sizes[*part] = bytes.len() as u64;
     }
 
-    let symbols: Vec<Symbol<'_>> = modules
-        .iter()
-        .enumerate()
-        .map(|(i, m)| Symbol {
-            name: if m.name.is_empty() { &m.path } else { &m.name },
-            section: Part::Control as usize,
-            offset: control[i],
-            size: m.control_len.into(),
-        })
-        .filter(|symbol| symbol.size != 0)
-        .collect();
+    let symbols: Vec<Symbol<'_>> =
+        modules.iter().zip(&control).filter_map(|(m, at)| symbol(&m.name, &m.path, *at, m.control_len)).collect();
     let skeleton = elf::write::plan(build_id(&small), &sections(input.package, &sizes), &symbols)?;
     let mut plan = Plan { input, merged, skeleton, header, small, control };
     for (section, size) in plan.header.sections.iter_mut().zip(&sizes[1..]) {
@@ -447,10 +438,16 @@ fn build_id(small: &[(usize, Vec<u8>)]) -> [u8; elf::write::BUILD_ID_LEN] {
     hasher.finish128().as_bytes()
 }
 
+/// What names a module's control stream, unless that is empty.
+pub(crate) fn symbol<'a>(name: &'a [u8], path: &'a [u8], control: u64, len: u32) -> Option<Symbol<'a>> {
+    let name = if name.is_empty() { path } else { name };
+    (len != 0).then_some(Symbol { name, section: Part::Control as usize, offset: control, size: len.into() })
+}
+
 /// The sections with their segments and alignment. In a package each payload section, and the transient ones, start on a page of
 /// their own: a process can map, drop and count one without the other. In a file of one module, which is seldom larger
 /// than a few pages, only the payload as a whole does.
-fn sections(package: bool, sizes: &[u64; PARTS]) -> [Section; PARTS] {
+pub(crate) fn sections(package: bool, sizes: &[u64; PARTS]) -> [Section; PARTS] {
     let mut payload_begun = false;
     std::array::from_fn(|i| {
         let store = Store::ALL.into_iter().find(|s| payload(*s) == i);
@@ -458,6 +455,9 @@ fn sections(package: bool, sizes: &[u64; PARTS]) -> [Section; PARTS] {
         let (segment, align) = match store {
             Some(_) if package || !payload_begun => (Segment::Payload, PAGE),
             Some(store) => (Segment::Payload, store.width() as u64),
+            // Head and relocations are read, the others mapped at an address of their own.
+            None if i == Part::ImageRelocations as usize => (Segment::Image, 8),
+            None if i >= Part::Image as usize => (Segment::Image, PAGE),
             None if package && transient => (Segment::Transient, if i == Part::Control as usize { PAGE } else { 1 }),
             None => (Segment::Meta, if transient { 1 } else { 8 }),
         };

@@ -29,12 +29,21 @@ pub enum Reason {
     Unmarshal,
     /// No memory.
     Memory,
+    /// Its pages of the image are damaged: it came from the portable sections instead.
+    Image,
 }
 
 impl Reason {
     /// All of them, in order of declaration.
-    pub const ALL: [Reason; 6] =
-        [Reason::Stale, Reason::ForeignMagic, Reason::Hidden, Reason::Damaged, Reason::Unmarshal, Reason::Memory];
+    pub const ALL: [Reason; 7] = [
+        Reason::Stale,
+        Reason::ForeignMagic,
+        Reason::Hidden,
+        Reason::Damaged,
+        Reason::Unmarshal,
+        Reason::Memory,
+        Reason::Image,
+    ];
 
     /// What an error in reading a module comes to.
     pub fn of(error: &Error) -> Reason {
@@ -53,6 +62,7 @@ impl Reason {
             Reason::Damaged => "package file damaged",
             Reason::Unmarshal => "could not be unmarshalled",
             Reason::Memory => "no memory",
+            Reason::Image => "image damaged",
         }
     }
 }

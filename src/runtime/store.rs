@@ -57,7 +57,7 @@ struct Mapped {
 }
 
 impl Mapped {
-    fn open(path: &Path, identity: Identity) -> Result<Mapped> {
+    fn open(path: &Path, identity: Identity) -> Result<(Mapped, File)> {
         // Asked before opening: that would wait for a writer where `path` is a pipe.
         let meta = fs::metadata(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
         if !meta.is_file() {
@@ -74,7 +74,7 @@ impl Mapped {
         Pye::open(&map).map_err(|e| e.in_file(path))?;
         let map: &'static Map = Box::leak(Box::new(map));
         let pye = Pye::open(map).map_err(|e| e.in_file(path))?;
-        Ok(Mapped { map, pye: Box::leak(Box::new(pye)) })
+        Ok((Mapped { map, pye: Box::leak(Box::new(pye)) }, file))
     }
 }
 
@@ -100,6 +100,8 @@ pub struct Store {
     /// The package file, or the directory.
     pub path: PathBuf,
     holding: Holding,
+    /// The package file itself, until it is asked for.
+    file: Option<File>,
     /// Directories looked at so far, relative to the root.
     directories: HashMap<String, (State, Option<Directory<'static>>)>,
     /// Whether all its modules are for the interpreter's version, once that was asked.
@@ -161,11 +163,15 @@ impl Store {
     /// It cannot be opened or mapped, is not trusted, or is not a `.pye` file.
     pub fn open(root: Option<&str>, path: &Path, identity: Identity) -> Result<Store> {
         let identity = root.map_or(identity, |root| identity.serving(Path::new(root)));
-        let holding = if path.is_dir() {
-            Holding::Singles { directory: path.to_path_buf(), opened: Vec::new(), numbers: HashMap::new() }
+        let (holding, file) = if path.is_dir() {
+            (Holding::Singles { directory: path.to_path_buf(), opened: Vec::new(), numbers: HashMap::new() }, None)
         } else {
-            let mapped = Mapped::open(path, identity)?;
-            if mapped.pye.header().is_package() { Holding::Package(mapped) } else { Holding::Single(mapped) }
+            let (mapped, file) = Mapped::open(path, identity)?;
+            if mapped.pye.header().is_package() {
+                (Holding::Package(mapped), Some(file))
+            } else {
+                (Holding::Single(mapped), None)
+            }
         };
         Ok(Store {
             root: match root {
@@ -174,6 +180,7 @@ impl Store {
             },
             path: path.to_path_buf(),
             holding,
+            file,
             directories: HashMap::new(),
             uniform: None,
             touched: 0,
@@ -210,6 +217,14 @@ impl Store {
             Error::unsupported("sources of the package below a directory on sys.path", "none", help).in_file(&self.path)
         })?;
         Ok(())
+    }
+
+    /// The package, and its file, which is handed out once.
+    pub fn package(&mut self) -> Option<(&'static Pye<'static>, File)> {
+        match &self.holding {
+            Holding::Package(mapped) => Some((mapped.pye, self.file.take()?)),
+            _ => None,
+        }
     }
 
     /// The part of `directory` below the root; empty for the root itself.
@@ -487,7 +502,8 @@ impl Store {
     }
 
     /// What is to be said of a module; none of one without a source, whose `.pyc` nobody could tell from another.
-    fn describe(&self, module: &Module<'static>) -> Option<Found> {
+    /// Where `module` stands.
+    pub fn describe(&self, module: &Module<'static>) -> Option<Found> {
         let path = std::str::from_utf8(module.path).ok()?;
         Some(Found {
             number: module.number,
@@ -540,9 +556,10 @@ impl Store {
         let file = format!("{name}.{}{level}.pye", target.tag);
         let path = directory.join(relative).join("__pycache__").join(file);
         let number = *numbers.entry(path).or_insert_with_key(|path| {
-            let mapped = Mapped::open(path, identity.serving(Path::new(&self.root)))
-                .ok()
-                .filter(|m| !m.pye.header().is_package())?;
+            let (mapped, _) = Mapped::open(path, identity.serving(Path::new(&self.root))).ok()?;
+            if mapped.pye.header().is_package() {
+                return None;
+            }
             opened.push(mapped);
             Some(opened.len() - 1)
         });

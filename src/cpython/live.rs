@@ -1,0 +1,526 @@
+//! An image in use: mapped at its address, its pages checked and relocated when they are first needed, code handed out.
+//!
+//! What makes this sound, in order: the image's head and tables have their CRC32 and lie in the file ([`Image::open`]); the build of the interpreter is the one the image was
+//! made for, to the build-id; a sample of code is laid out here bit for bit as it was there; every page has its CRC32 before anything on it is used.
+//! So the objects on a page are those that [`super::snapshot`] wrote, and these are what this very interpreter makes, at the same addresses or moved with its file.
+//! (Somebody who may write the package may write any `.pyc` too: see `runtime::trust`.)
+
+#![allow(unsafe_code)]
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+use super::code::{CO_OPTIMIZED, CONSTANTS, FLAGS, SIZE};
+use super::interpreter::Interpreter;
+use super::memory::{word, word32};
+use super::snapshot::{Objects, Snapshot, state, text};
+use crate::image::read::{Entry, Image, page_crc};
+use crate::image::{AREAS, Area, PAGE, SAMPLE, write};
+use crate::map::Placed;
+use crate::pye::Part;
+use crate::pye::read::Pye;
+
+/// `SSTATE_INTERNED_IMMORTAL`.
+const INTERNED_IMMORTAL: u32 = 2;
+
+/// When pages are made to fit an interpreter that is not loaded where it was when the image was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relocate {
+    /// Never: the image is not used by such an interpreter.
+    Never,
+    /// The profile's modules in the parent right before its first `fork`, others when they are first imported.
+    AtFork,
+    /// Each module when it is first imported.
+    Lazy,
+}
+
+/// What names are to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Left as they are: equal to what is interned, not the same.
+    Leave,
+    /// Interned, and what refers to them is made to refer to what was interned before.
+    Intern,
+}
+
+/// A sample of code, as marshal data, and its [`write::digest`].
+///
+/// # Errors
+/// The interpreter cannot make one, or it cannot be in an image.
+pub fn sample(py: Python<'_>, objects: &Objects, data: &[u8]) -> PyResult<[u8; 16]> {
+    let code = py.import("marshal")?.getattr("loads")?.call1((PyBytes::new(py, data),))?;
+    let mut snapshot = Snapshot::new(py, objects, Vec::new())?;
+    snapshot.module(&code, 0).map_err(pyo3::exceptions::PyRuntimeError::new_err)?;
+    Ok(write::digest(&snapshot.graph))
+}
+
+/// Marshal data of the [`SAMPLE`].
+///
+/// # Errors
+/// It cannot be compiled.
+pub fn sample_data(py: Python<'_>) -> PyResult<Vec<u8>> {
+    let code = py.import("builtins")?.getattr("compile")?.call1((SAMPLE, "<pye>", "exec", 0, true, 0))?;
+    py.import("marshal")?.getattr("dumps")?.call1((code,))?.extract()
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Live {
+    image: Image<'static>,
+    objects: &'static Objects,
+    /// Address of the file's first byte, were it mapped.
+    base: u64,
+    /// What is added to addresses of the interpreter's.
+    delta: u64,
+    /// When pages are relocated, if they have to be.
+    relocate: Relocate,
+    names: Names,
+    /// Pages that were checked, and relocated.
+    ready: Vec<u64>,
+    /// Modules that were handed out.
+    given: Vec<u64>,
+    /// The profile's modules are ready for children.
+    forked: bool,
+    /// Whether pages are held against their CRC32.
+    check: bool,
+    /// Modules handed out.
+    pub loaded: u64,
+}
+
+fn bit(set: &[u64], number: u32) -> bool {
+    set[number as usize / 64] >> (number % 64) & 1 != 0
+}
+
+fn set(bits: &mut [u64], number: u32) {
+    bits[number as usize / 64] |= 1 << (number % 64);
+}
+
+/// What a process asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// When to relocate.
+    pub relocate: Relocate,
+    /// What to do with names: `None` for what suits the image.
+    pub names: Option<Names>,
+    /// Whether to hold pages against their CRC32.
+    pub check: bool,
+    /// `sys.hexversion`.
+    pub hexversion: u32,
+}
+
+impl Live {
+    /// Maps the image of the package `pye`, which is `file`, to stand for `root`.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in words.
+    pub fn attach(
+        py: Python<'_>,
+        pye: &'static Pye<'static>,
+        file: &File,
+        root: &str,
+        objects: &'static Objects,
+        wanted: Wanted,
+        used: &mut Vec<(u32, u32)>,
+    ) -> Result<Option<Live>, String> {
+        let Some(image) = Image::open(pye).map_err(|e| e.to_string())? else { return Ok(None) };
+        let head = &image.head;
+        let Interpreter { base, build_id, .. } = &objects.interpreter;
+        if head.build_id != *build_id || head.hexversion != wanted.hexversion {
+            let hex = |id: &[u8]| id.iter().map(|b| format!("{b:02x}")).collect::<String>();
+            return Err(format!(
+                "made for another build of CPython: {:x}, build-id {}; this is {:x}, {}",
+                head.hexversion,
+                hex(&head.build_id),
+                wanted.hexversion,
+                hex(build_id)
+            ));
+        }
+        if image.root != root {
+            return Err(format!("made for another root: {}", image.root));
+        }
+        let delta = base.wrapping_sub(head.interpreter);
+        if delta != 0 && wanted.relocate == Relocate::Never {
+            return Err(format!(
+                "the interpreter is loaded at {base:#x}, the image was made for {:#x}, and may not be relocated",
+                head.interpreter
+            ));
+        }
+        let data = image.made(0).map_err(|e| e.to_string())?;
+        let here = sample(py, objects, data).map_err(|e| format!("code cannot be compared with the builder's: {e}"))?;
+        if here != head.sample {
+            return Err("this interpreter lays code out in another way (an option such as -X no_debug_ranges?)".into());
+        }
+        let (first, count) = head.versions;
+        let versions = (first, first + count);
+        if used.iter().any(|other| versions.0 < other.1 && other.0 < versions.1) {
+            return Err("its code versions are those of another image of this process".into());
+        }
+        let payload = [Part::Str1, Part::Str2, Part::Str4].map(|part| pye.range(part as usize));
+        let start = payload.iter().filter(|r| !r.is_empty()).map(|r| r.start as u64).min();
+        let start = start.unwrap_or(image.starts[0]).min(image.starts[0]) / PAGE as u64 * PAGE as u64;
+        let len = (image.starts[AREAS] - start) as usize;
+        Placed::map(file, start, len, (head.base + start) as usize).map_err(|e| e.to_string())?;
+        used.push(versions);
+        let (pages, modules) = (image.pages() as usize, image.len());
+        // Addresses of the interpreter's are written anyway where it stands elsewhere, so names cost nothing more there. A debug build insists on it.
+        let suits = if delta != 0 || objects.debug { Names::Intern } else { Names::Leave };
+        Ok(Some(Live {
+            base: head.base,
+            delta,
+            relocate: wanted.relocate,
+            names: if objects.debug { Names::Intern } else { wanted.names.unwrap_or(suits) },
+            ready: vec![0; pages.div_ceil(64)],
+            given: vec![0; modules.div_ceil(64)],
+            forked: false,
+            check: wanted.check,
+            loaded: 0,
+            image,
+            objects,
+        }))
+    }
+
+    /// Where it is mapped, counted from the file's start.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Whether pages must be relocated here.
+    pub fn relocated(&self) -> bool {
+        self.delta != 0
+    }
+
+    /// When that is done.
+    pub fn relocate(&self) -> Relocate {
+        self.relocate
+    }
+
+    /// Number of modules in it.
+    pub fn modules(&self) -> usize {
+        self.image.len()
+    }
+
+    /// Addresses of an object section.
+    fn area(&self, area: Area) -> std::ops::Range<u64> {
+        self.base + self.image.starts[area as usize]..self.base + self.image.starts[area as usize + 1]
+    }
+
+    /// Makes a page fit for use.
+    fn prepare(&mut self, page: u32) -> Result<(), String> {
+        if bit(&self.ready, page) {
+            return Ok(());
+        }
+        let at = (self.base + self.image.starts[0] + u64::from(page) * PAGE as u64) as *mut u64;
+        let bits = self.image.bits(page);
+        if self.check {
+            // SAFETY: pages below `pages()` lie in the sections, which are mapped (`attach`), and nobody has a pointer into this one before it is ready.
+            let bytes = unsafe { std::slice::from_raw_parts(at.cast::<u8>(), PAGE) };
+            if page_crc(bytes, bits) != self.image.crc(page) {
+                return Err(format!("page {page} of the image is damaged"));
+            }
+        }
+        if self.delta != 0 {
+            for (i, byte) in bits.iter().enumerate() {
+                let mut left = *byte;
+                while left != 0 {
+                    let word = i * 8 + left.trailing_zeros() as usize;
+                    left &= left - 1;
+                    // SAFETY: one of the page's 512 words; see above.
+                    unsafe { *at.add(word) = (*at.add(word)).wrapping_add(self.delta) };
+                }
+            }
+        }
+        set(&mut self.ready, page);
+        Ok(())
+    }
+
+    /// The code of the module with this record, found at `origin`; the first time only, for others may change what is shared. None: not from here.
+    ///
+    /// # Errors
+    /// The image is damaged there.
+    pub fn code<'py>(
+        &mut self,
+        record: u32,
+        origin: &Bound<'py, PyString>,
+        loads: &Bound<'py, PyAny>,
+    ) -> Result<Option<Bound<'py, PyAny>>, String> {
+        let py = origin.py();
+        let Some(number) = self.image.find(record) else { return Ok(None) };
+        if bit(&self.given, number) {
+            return Ok(None);
+        }
+        set(&mut self.given, number);
+        let entry = self.image.entry(number);
+        // A module without pages has no code.
+        let pages: Vec<u32> = self.image.pages_of(&entry).collect();
+        pages.into_iter().try_for_each(|page| self.prepare(page))?;
+        let root = (self.base + entry.root) as *mut ffi::PyObject;
+        let [.., (_, filename), _, _, _] = self.objects.code.objects;
+        // SAFETY: the root of a module is a template of code in the image, whose pages are ready; it refers to its `co_filename`.
+        let same = unsafe {
+            let name = word(root, filename) as *mut ffi::PyObject;
+            Bound::from_borrowed_ptr(py, name).eq(origin)
+        };
+        if !same.unwrap_or(false) {
+            return Ok(None);
+        }
+        let Ok(made) = self.make(loads, &entry) else { return Ok(None) };
+        if self.names == Names::Intern {
+            self.intern(root);
+        }
+        // SAFETY: as above; `made` has what the slots of this module are to hold.
+        let code = unsafe { self.copy(py, root, &made) };
+        self.loaded += u64::from(code.is_some());
+        Ok(code)
+    }
+
+    /// Makes what depends on the process, and puts it where functions refer to it. By slot.
+    fn make<'py>(&self, loads: &Bound<'py, PyAny>, entry: &Entry) -> PyResult<HashMap<u64, Bound<'py, PyAny>>> {
+        let mut made = HashMap::new();
+        if entry.patches.1 == 0 {
+            return Ok(made);
+        }
+        let patch = self.area(Area::Patch);
+        for row in entry.patches.0..entry.patches.0 + entry.patches.1 {
+            let (slot, number) = self.image.patch(row);
+            let data = self.image.made(number).map_err(|e| pyo3::exceptions::PyRuntimeError::new_err(e.to_string()))?;
+            let object = loads.call1((PyBytes::new(loads.py(), data),))?;
+            let slot = self.base + slot;
+            if patch.contains(&slot) {
+                let slot = slot as *mut *mut ffi::PyObject;
+                // SAFETY: a slot of a tuple in the section of such tuples, on a page of this module, which is ready; slots are aligned, and inside
+                // (`Image::open`). The tuple lives forever, and so does the reference it gets. Another module may have filled it.
+                unsafe {
+                    if (*slot).is_null() {
+                        *slot = object.clone().into_ptr();
+                    }
+                }
+            } else {
+                made.insert(slot, object);
+            }
+        }
+        Ok(made)
+    }
+
+    /// An ordinary code object like `template`, with such copies of the class bodies in it.
+    ///
+    /// # Safety
+    /// `template` is one, on pages that are ready.
+    unsafe fn copy<'py>(
+        &self,
+        py: Python<'py>,
+        template: *mut ffi::PyObject,
+        made: &HashMap<u64, Bound<'py, PyAny>>,
+    ) -> Option<Bound<'py, PyAny>> {
+        let layout = self.objects.code;
+        // SAFETY: a code object in the image; its size is as the layout says, and its objects are in the image or the interpreter's.
+        unsafe {
+            let constants = self.constants(py, word(template, CONSTANTS) as *mut ffi::PyObject, made)?;
+            let units = word(template, SIZE) as usize;
+            let bytes = (layout.size + 2 * units).next_multiple_of(8);
+            let memory = ffi::PyObject_Malloc(bytes);
+            if memory.is_null() {
+                return None;
+            }
+            let kind = self.objects.code_type as *mut ffi::PyTypeObject;
+            let code = ffi::PyObject_InitVar(memory.cast(), kind, units as ffi::Py_ssize_t).cast::<ffi::PyObject>();
+            let head = SIZE + 8;
+            let rest = layout.size + 2 * units - head;
+            std::ptr::copy_nonoverlapping(template.byte_add(head).cast::<u8>(), code.byte_add(head).cast::<u8>(), rest);
+            for (_, at) in layout.objects {
+                if at != CONSTANTS {
+                    ffi::Py_IncRef(word(code, at) as *mut ffi::PyObject);
+                }
+            }
+            *code.byte_add(CONSTANTS).cast() = constants.into_ptr();
+            Some(Bound::from_owned_ptr(py, code))
+        }
+    }
+
+    /// The constants for a copy: the tuple itself, unless it has templates or slots to fill.
+    ///
+    /// # Safety
+    /// As [`Self::copy`], for the constants of a template.
+    unsafe fn constants<'py>(
+        &self,
+        py: Python<'py>,
+        tuple: *mut ffi::PyObject,
+        made: &HashMap<u64, Bound<'py, PyAny>>,
+    ) -> Option<Bound<'py, PyAny>> {
+        let (once, first) = (self.area(Area::Once), self.objects.items);
+        // SAFETY: a tuple in the image, with as many items as it says.
+        unsafe {
+            let size = word(tuple, SIZE) as usize;
+            let item = |i: usize| word(tuple, first + 8 * i) as *mut ffi::PyObject;
+            let template = |item: *mut ffi::PyObject| {
+                once.contains(&(item as u64))
+                    && ffi::Py_TYPE(item) as u64 == self.objects.code_type
+                    && word32(item, FLAGS) & CO_OPTIMIZED == 0
+            };
+            if !(0..size).any(|i| item(i).is_null() || template(item(i))) {
+                return Some(Bound::from_borrowed_ptr(py, tuple));
+            }
+            let copy = Bound::from_owned_ptr_or_opt(py, ffi::PyTuple_New(size as ffi::Py_ssize_t))?;
+            for i in 0..size {
+                let item = item(i);
+                let item = if item.is_null() {
+                    made.get(&(tuple as u64 + (first + 8 * i) as u64))?.clone()
+                } else if template(item) {
+                    self.copy(py, item, made)?
+                } else {
+                    Bound::from_borrowed_ptr(py, item)
+                };
+                // Steals the reference; cannot fail for a new tuple and an index within it.
+                ffi::PyTuple_SetItem(copy.as_ptr(), i as ffi::Py_ssize_t, item.into_ptr());
+            }
+            Some(copy)
+        }
+    }
+
+    /// Interns the names of a module, and has its tuples and code refer to what was interned before.
+    fn intern(&self, root: *mut ffi::PyObject) {
+        let names = self.area(Area::Names);
+        let split = [0, self.image.head.hot[Area::Names as usize]];
+        let ends = self.image.head.names;
+        let interned = |address: u64| {
+            let at = address.wrapping_sub(names.start);
+            names.contains(&address) && (at < ends[0] || (split[1]..ends[1]).contains(&at))
+        };
+        let inside = self.area(Area::Code).start..self.area(Area::Once).end;
+        let first = self.objects.items;
+        let tuple_type = (&raw const ffi::PyTuple_Type) as u64;
+        let mut seen = HashSet::new();
+        let mut met = vec![root];
+        while let Some(object) = met.pop() {
+            // SAFETY: an object of the image, on a page of this module, all of which are ready; its type says how it is laid out.
+            let slots: Vec<usize> = unsafe {
+                match ffi::Py_TYPE(object) as u64 {
+                    kind if kind == self.objects.code_type => {
+                        self.objects.code.objects.iter().map(|(_, at)| *at).collect()
+                    }
+                    kind if kind == tuple_type => (0..word(object, SIZE) as usize).map(|i| first + 8 * i).collect(),
+                    _ => continue,
+                }
+            };
+            for at in slots {
+                // SAFETY: a slot of the object. What is put in place of a name is a name that is interned, with a reference of its own.
+                unsafe {
+                    let slot = object.byte_add(at).cast::<*mut ffi::PyObject>();
+                    let child = *slot;
+                    if interned(child as u64) {
+                        let winner = self.intern_one(child);
+                        if winner != child {
+                            *slot = winner;
+                        }
+                    } else if inside.contains(&(child as u64)) && seen.insert(child as u64) {
+                        met.push(child);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What `name` is interned as, with a reference to it.
+    ///
+    /// # Safety
+    /// A name of the image, on a page that is ready; the GIL is held.
+    unsafe fn intern_one(&self, name: *mut ffi::PyObject) -> *mut ffi::PyObject {
+        // SAFETY: a str; its state is a word that the interpreter writes only with the GIL held. 3.12 takes static strings for the interpreter's own and keeps them
+        // apart from all others, so for a moment this one is not static.
+        unsafe {
+            let flags = name.byte_add(text::STATE).cast::<u32>();
+            let interned = *flags & state::INTERNED != 0;
+            if interned {
+                return name;
+            }
+            let fixed = *flags & state::STATIC;
+            let hide = self.objects.code.minor == 12 && fixed != 0;
+            if hide {
+                *flags &= !state::STATIC;
+            }
+            let mut winner = name;
+            ffi::Py_IncRef(name);
+            ffi::PyUnicode_InternInPlace(&mut winner);
+            if hide {
+                *flags |= state::STATIC;
+            }
+            winner
+        }
+    }
+
+    /// To be called before the process forks for the first time: what the profile's modules need is made ready, so that all children share it. Damage is left to be found by
+    /// whoever needs the page.
+    pub fn before_fork(&mut self) {
+        if std::mem::replace(&mut self.forked, true) {
+            return;
+        }
+        if self.delta != 0 && self.relocate == Relocate::Lazy {
+            return;
+        }
+        let areas = if self.delta != 0 { &Area::ALL[..] } else { &[Area::Names][..] };
+        let mut whole = true;
+        for &area in areas {
+            let first = (self.image.starts[area as usize] - self.image.starts[0]) / PAGE as u64;
+            let pages = self.image.head.hot[area as usize].div_ceil(PAGE as u64);
+            for page in first..first + pages {
+                whole &= self.prepare(page as u32).is_ok();
+            }
+        }
+        if whole {
+            self.hash();
+        }
+    }
+
+    /// Gives the profile's strings their hashes.
+    fn hash(&self) {
+        self.strings(self.image.head.hot[Area::Names as usize], |object| {
+            // SAFETY: a str of the image, whose page is ready (`before_fork`). Hashing an exact str runs no Python code, and fails for want of memory at worst.
+            unsafe {
+                if ffi::PyObject_Hash(object) == -1 {
+                    ffi::PyErr_Clear();
+                }
+            }
+        });
+    }
+
+    /// Calls `each` with the strings in the first `len` bytes of their section, one after the other.
+    fn strings(&self, len: u64, mut each: impl FnMut(*mut ffi::PyObject)) {
+        let mut at = self.area(Area::Names).start;
+        let end = at + len;
+        while at < end {
+            let object = at as *mut ffi::PyObject;
+            each(object);
+            // SAFETY: the section holds str objects one after the other, each at a multiple of 16 bytes; length and state of a str never change in size.
+            let (length, flags) = unsafe { (word(object, text::LENGTH), word32(object, text::STATE)) };
+            let width = u64::from(flags >> state::KIND_SHIFT & state::KIND);
+            let size = match flags & (state::COMPACT | state::ASCII) {
+                // What fills the last page.
+                _ if width == 0 => return,
+                f if f & state::COMPACT == 0 => text::HEAD as u64,
+                f if f & state::ASCII != 0 => text::ASCII_HEAD as u64 + length + 1,
+                _ => text::COMPACT_HEAD as u64 + (length + 1) * width,
+            };
+            at = (at + size).next_multiple_of(crate::image::ALIGN as u64);
+        }
+    }
+
+    /// To be called when the interpreter is about to end: it frees interned strings. Those of a release build are marked as static and so left alone; those of
+    /// a debug build, which would not have that, are marked now.
+    pub fn before_finalization(&mut self) {
+        if !self.objects.debug {
+            return;
+        }
+        self.strings(self.image.size(Area::Names), |object| {
+            // SAFETY: a str of the image; its state is a word that nobody else writes while the GIL is held.
+            unsafe {
+                let flags = object.byte_add(text::STATE).cast::<u32>();
+                if *flags & state::INTERNED == INTERNED_IMMORTAL {
+                    *flags |= state::INTERNED | state::STATIC;
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,430 @@
+//! Takes objects out of the running interpreter: freshly unmarshalled code, never executed, and all it reaches, as an
+//! [`image::graph::Graph`](crate::image::graph::Graph).
+//!
+//! An object is copied as it is laid out in memory, but for what one process or one use of it has put there: reference count, hashes, pointers, caches.
+//! Pointers may lead to other objects of the graph, to static objects of the interpreter (which are at the same place in its file in every process), and to
+//! text in the mapped package. Kinds that depend on the process, such as a `frozenset`, whose order follows the hashes, are noted as marshal data to be
+//! made when the module is loaded.
+//!
+//! Sources, for 3.12 to 3.15: `Include/object.h`, `Include/refcount.h`, `Include/cpython/{unicodeobject,tupleobject,bytesobject,longintrepr,floatobject,complexobject}.h`.
+
+#![allow(unsafe_code)]
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString, PyTuple};
+
+use super::code::{CO_OPTIMIZED, CONSTANTS, FLAGS, Layout as CodeLayout, SIZE};
+use super::interpreter::Interpreter;
+use super::memory::{bytes, word, word32};
+use crate::image::graph::{Function, Graph, Kind, Module, Ref};
+
+/// Deepest nesting of what is copied: `marshal` itself stops at 2,000 levels.
+const MAX_DEPTH: usize = 2_000;
+/// Deepest nesting of class bodies that are copied for each load. Deeper ones are used where they are.
+const MAX_ONCE: usize = 64;
+/// Longest text without white space that is taken to be a key of dictionaries.
+const MAX_KEY: usize = 64;
+
+/// `state` of a `str`, in all versions: how it is interned, its kind, whether it is compact, ASCII, static.
+pub(super) mod state {
+    pub(crate) const INTERNED: u32 = 3;
+    pub(crate) const KIND_SHIFT: u32 = 2;
+    pub(crate) const KIND: u32 = 7;
+    pub(crate) const COMPACT: u32 = 1 << 5;
+    pub(crate) const ASCII: u32 = 1 << 6;
+    pub(crate) const STATIC: u32 = 1 << 7;
+}
+
+/// Offsets in a `str`, and the sizes of its three heads.
+pub(super) mod text {
+    pub(crate) const LENGTH: usize = 16;
+    pub(crate) const HASH: usize = 24;
+    pub(crate) const STATE: usize = 32;
+    pub(crate) const UTF8: usize = 48;
+    pub(crate) const DATA: usize = 56;
+    pub(crate) const ASCII_HEAD: usize = 40;
+    pub(crate) const COMPACT_HEAD: usize = 56;
+    pub(crate) const HEAD: usize = 64;
+}
+
+/// Offset of the hash in `bytes`, and of the data.
+const BYTES_HASH: usize = 24;
+const BYTES_DATA: usize = 32;
+/// Offset of an int's tag; its digits follow. Bits of the tag below the number of digits.
+const INT_TAG: usize = 16;
+const INT_DIGITS: usize = 24;
+const INT_SHIFT: u64 = 3;
+
+/// Reference count of a mortal object of the image, in a debug build: more than are ever dropped.
+const MORTAL: u64 = 1 << 28;
+
+/// How objects look in the running interpreter.
+#[derive(Debug)]
+pub struct Objects {
+    /// Of code.
+    pub code: &'static CodeLayout,
+    /// The file with the static objects.
+    pub interpreter: Interpreter,
+    /// Bytes from a tuple's start to its items; where there are more than 24, its hash is the word before.
+    pub items: usize,
+    /// First word of an immortal object.
+    pub immortal: u64,
+    /// Whether it is a debug build. It asserts that a `str` that is neither interned nor static is not immortal, and that none is interned that is static.
+    pub debug: bool,
+    /// The type of code objects.
+    pub code_type: u64,
+}
+
+impl Objects {
+    /// Reads off the running interpreter what can be, and checks the rest.
+    ///
+    /// # Errors
+    /// Something is not as in any known version.
+    pub fn probe(py: Python<'_>) -> PyResult<Objects> {
+        let unknown = |what: String| PyRuntimeError::new_err(format!("objects are laid out in an unknown way: {what}"));
+        let code = CodeLayout::probe(py)?;
+        let interpreter =
+            Interpreter::find().ok_or_else(|| unknown("the interpreter's own file cannot be found".into()))?;
+        if interpreter.build_id.is_empty() {
+            return Err(unknown("the interpreter's file has no build-id".into()));
+        }
+        let items: usize = py.get_type::<PyTuple>().getattr("__basicsize__")?.extract()?;
+        let debug = py.import("sys")?.hasattr("gettotalrefcount")?;
+        // None is immortal in all these versions; in some it bears a mark of static objects besides.
+        // SAFETY: every object starts with a word.
+        let none = unsafe { word(py.None().as_ptr(), 0) };
+        let immortal = if code.minor < 14 { 0xffff_ffff } else { 1 << 48 | 3 << 30 };
+        let fixed = if code.minor < 14 { immortal } else { immortal | 4 << 48 };
+        // Extensions built for an older stable ABI count references to immortal objects as well.
+        if (none as u32).abs_diff(fixed as u32) > 1 << 28 || none >> 32 != fixed >> 32 {
+            return Err(unknown(format!("None starts with {none:#x}, expected {fixed:#x}")));
+        }
+        let code_type = py.import("types")?.getattr("CodeType")?.as_ptr() as u64;
+        Ok(Objects { code, interpreter, items, immortal, debug, code_type })
+    }
+
+    /// As [`Objects::probe`], once for the process.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn of_process(py: Python<'_>) -> PyResult<&'static Objects> {
+        static OBJECTS: OnceLock<Objects> = OnceLock::new();
+        match OBJECTS.get() {
+            Some(objects) => Ok(objects),
+            None => {
+                let objects = Objects::probe(py)?;
+                Ok(OBJECTS.get_or_init(|| objects))
+            }
+        }
+    }
+}
+
+/// Why a module cannot be in the image.
+pub type Unfit = String;
+
+/// Copies modules, one after the other.
+pub struct Snapshot<'a> {
+    objects: &'a Objects,
+    /// Addresses at which the payload sections of the package are mapped, by their number.
+    payload: Vec<(u8, Range<u64>)>,
+    /// Makes marshal data.
+    dumps: Bound<'a, PyAny>,
+    /// What is there so far.
+    pub graph: Graph,
+    /// Objects of the module under way, by address.
+    seen: HashMap<u64, u32>,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Nothing so far. `payload` tells at which addresses the text of the package is mapped.
+    ///
+    /// # Errors
+    /// `marshal` cannot be imported.
+    pub fn new(py: Python<'a>, objects: &'a Objects, payload: Vec<(u8, Range<u64>)>) -> PyResult<Snapshot<'a>> {
+        let dumps = py.import("marshal")?.getattr("dumps")?;
+        Ok(Snapshot { objects, payload, dumps, graph: Graph::default(), seen: HashMap::new() })
+    }
+
+    /// Copies the code of a module: fresh from unmarshalling, not executed and not looked at.
+    ///
+    /// # Errors
+    /// It holds something that cannot be in an image; the graph is as it was.
+    pub fn module(&mut self, code: &Bound<'_, PyAny>, record: u32) -> Result<(), Unfit> {
+        let mark = self.graph.mark();
+        self.seen.clear();
+        let source = code.getattr("co_filename").and_then(|name| name.extract::<String>());
+        let done = source.map_err(|e| e.to_string()).and_then(|source| {
+            let number = self.graph.modules.len() as u32;
+            if code.as_ptr() as u64 == 0 || self.kind_of(code.as_ptr()) != self.objects.code_type {
+                return Err("not a code object".into());
+            }
+            // SAFETY: a code object that the caller keeps alive, with all it leads to.
+            let root = unsafe { self.code(code.as_ptr(), Some(MAX_ONCE), number, MAX_DEPTH)? };
+            self.graph.modules.push(Module { record, root, source });
+            Ok(())
+        });
+        if done.is_err() {
+            self.graph.truncate(&mark);
+        }
+        done
+    }
+
+    /// Copies any object.
+    ///
+    /// # Errors
+    /// It holds something that cannot be in an image.
+    pub fn value(&mut self, object: &Bound<'_, PyAny>) -> Result<Ref, Unfit> {
+        // SAFETY: the caller keeps the object alive, with all it leads to.
+        unsafe { self.object(object.as_ptr(), 0, MAX_DEPTH) }
+    }
+
+    fn kind_of(&self, object: *mut ffi::PyObject) -> u64 {
+        // SAFETY: callers pass live objects.
+        (unsafe { ffi::Py_TYPE(object) }) as u64
+    }
+
+    fn static_ref(&self, address: u64) -> Option<Ref> {
+        let file = &self.objects.interpreter;
+        file.holds(address).then(|| Ref::Interpreter(address.wrapping_sub(file.base)))
+    }
+
+    fn type_ref(&self, object: *mut ffi::PyObject) -> Result<(u32, Ref), Unfit> {
+        let to = self.static_ref(self.kind_of(object)).ok_or("an object whose type is not the interpreter's own")?;
+        Ok((8, to))
+    }
+
+    /// # Safety
+    /// `object` is alive, with all it leads to, and nothing writes to these meanwhile.
+    unsafe fn object(&mut self, object: *mut ffi::PyObject, module: u32, depth: usize) -> Result<Ref, Unfit> {
+        let address = object as u64;
+        if let Some(to) = self.static_ref(address) {
+            return Ok(to);
+        }
+        if let Some(number) = self.seen.get(&address) {
+            return Ok(Ref::Object(*number));
+        }
+        let depth = depth.checked_sub(1).ok_or("constants nested too deeply")?;
+        let kind = self.kind_of(object);
+        let is = |t: *const ffi::PyTypeObject| kind == t as u64;
+        // SAFETY: in each case the object has that very type, so it is laid out as that type's objects are.
+        let number = unsafe {
+            if is(&raw const ffi::PyUnicode_Type) {
+                self.text(object)?
+            } else if is(&raw const ffi::PyTuple_Type) {
+                let items = self.items(object, module, depth, None)?;
+                self.tuple(object, Kind::Tuple, &items)?
+            } else if is(&raw const ffi::PyBytes_Type) {
+                let len = word(object, SIZE) as usize;
+                let mut copy = bytes(object, 0, BYTES_DATA + len + 1).to_vec();
+                copy[BYTES_HASH..BYTES_DATA].fill(0xff);
+                self.leaf(object, copy)?
+            } else if is(&raw const ffi::PyLong_Type) {
+                let digits = (word(object, INT_TAG) >> INT_SHIFT) as usize;
+                self.leaf(object, bytes(object, 0, INT_DIGITS + 4 * digits.max(1)).to_vec())?
+            } else if is(&raw const ffi::PyFloat_Type) {
+                self.leaf(object, bytes(object, 0, 24).to_vec())?
+            } else if is(&raw const ffi::PyComplex_Type) {
+                self.leaf(object, bytes(object, 0, 32).to_vec())?
+            } else if kind == self.objects.code_type {
+                self.code(object, None, module, depth)?
+            } else if is(&raw const ffi::PyFrozenSet_Type) || is(&raw const ffi::PySlice_Type) {
+                let object = Bound::from_borrowed_ptr(self.dumps.py(), object);
+                let data = self.dumps.call1((object,)).and_then(|data| Ok(data.cast_into::<PyBytes>()?));
+                let data = data.map_err(|e| e.to_string())?.as_bytes().to_vec();
+                return Ok(Ref::Made(self.graph.add_made(data)));
+            } else {
+                let object = Bound::from_borrowed_ptr(self.dumps.py(), object);
+                return Err(format!("a constant of type {}", object.get_type()));
+            }
+        };
+        self.seen.insert(address, number);
+        Ok(Ref::Object(number))
+    }
+
+    /// An object without references but to its type.
+    fn leaf(&mut self, object: *mut ffi::PyObject, mut copy: Vec<u8>) -> Result<u32, Unfit> {
+        let kind = self.type_ref(object)?;
+        self.head(&mut copy, self.objects.immortal);
+        Ok(self.graph.add(Kind::Leaf, &copy, &[kind], true))
+    }
+
+    /// The reference count, and no type.
+    fn head(&self, copy: &mut [u8], count: u64) {
+        copy[..8].copy_from_slice(&count.to_le_bytes());
+        copy[8..16].fill(0);
+    }
+
+    /// # Safety
+    /// `object` is a live `str`.
+    unsafe fn text(&mut self, object: *mut ffi::PyObject) -> Result<u32, Unfit> {
+        let type_ref = self.type_ref(object)?;
+        // SAFETY: all forms have this head.
+        let (length, flags) = unsafe { (word(object, text::LENGTH) as usize, word32(object, text::STATE)) };
+        let width = (flags >> state::KIND_SHIFT & state::KIND) as usize;
+        let (compact, ascii) = (flags & state::COMPACT != 0, flags & state::ASCII != 0);
+        if !matches!(width, 1 | 2 | 4) {
+            return Err(format!("a str of kind {width}"));
+        }
+        let mut refs = vec![type_ref];
+        let mut copy = if compact {
+            let head = if ascii { text::ASCII_HEAD } else { text::COMPACT_HEAD };
+            // SAFETY: a compact str has its characters behind its head, and a NUL.
+            let mut copy = unsafe { bytes(object, 0, head + (length + 1) * width) }.to_vec();
+            if !ascii {
+                // The copy in UTF-8 that somebody may have asked for.
+                copy[text::UTF8 - 8..text::UTF8 + 8].fill(0);
+            }
+            copy
+        } else {
+            // SAFETY: the form with a pointer to the characters.
+            let (mut copy, data) = unsafe { (bytes(object, 0, text::HEAD).to_vec(), word(object, text::DATA)) };
+            let part = self.payload.iter().find(|(_, mapped)| mapped.contains(&data));
+            let (part, mapped) = part.ok_or("a str whose characters are not in the package")?;
+            let to = Ref::Payload(*part, data - mapped.start);
+            copy[text::DATA..].fill(0);
+            copy[text::UTF8..text::UTF8 + 8].fill(0);
+            if ascii {
+                refs.push((text::UTF8 as u32, to));
+            } else {
+                copy[text::UTF8 - 8..text::UTF8].fill(0);
+            }
+            refs.push((text::DATA as u32, to));
+            copy
+        };
+        let name = flags & state::INTERNED != 0;
+        // In a debug build a str must be what it says: it is interned in earnest when its module is loaded. Otherwise being static keeps one that some
+        // program interns from being freed at the interpreter's end.
+        let (count, mark) = if self.objects.debug { (MORTAL, 0) } else { (self.objects.immortal, state::STATIC) };
+        self.head(&mut copy, count);
+        copy[text::HASH..text::STATE].fill(0xff);
+        let flags = flags & (state::KIND << state::KIND_SHIFT | state::COMPACT | state::ASCII) | mark;
+        copy[text::STATE..text::STATE + 8].copy_from_slice(&u64::from(flags).to_le_bytes());
+        let key = || compact && length <= MAX_KEY && !copy[text::ASCII_HEAD..].iter().any(u8::is_ascii_whitespace);
+        let kind = match () {
+            () if name => Kind::Name,
+            () if key() => Kind::Key,
+            () => Kind::Leaf,
+        };
+        Ok(self.graph.add(kind, &copy, &refs, true))
+    }
+
+    /// What the items of a tuple are. With `once`, code that is not a function's is a template, nested at most so deep.
+    ///
+    /// # Safety
+    /// `object` is a live tuple, with all it leads to.
+    unsafe fn items(
+        &mut self,
+        object: *mut ffi::PyObject,
+        module: u32,
+        depth: usize,
+        once: Option<usize>,
+    ) -> Result<Vec<Ref>, Unfit> {
+        // SAFETY: a tuple has `ob_size` items.
+        let size = unsafe { word(object, SIZE) } as usize;
+        let item = |i| {
+            // SAFETY: one of them.
+            (unsafe { word(object, self.objects.items + 8 * i) }) as *mut ffi::PyObject
+        };
+        let items: Vec<*mut ffi::PyObject> = (0..size).map(item).collect();
+        let mut refs = Vec::with_capacity(size);
+        for item in items {
+            if item.is_null() {
+                return Err("a tuple with an empty slot".into());
+            }
+            // SAFETY: what a live tuple holds is alive; flags are read of code only.
+            let to = unsafe {
+                match once {
+                    Some(left)
+                        if self.kind_of(item) == self.objects.code_type && word32(item, FLAGS) & CO_OPTIMIZED == 0 =>
+                    {
+                        Ref::Object(self.code(item, left.checked_sub(1), module, depth)?)
+                    }
+                    _ => self.object(item, module, depth)?,
+                }
+            };
+            refs.push(to);
+        }
+        Ok(refs)
+    }
+
+    /// # Safety
+    /// `object` is a live tuple.
+    unsafe fn tuple(&mut self, object: *mut ffi::PyObject, kind: Kind, items: &[Ref]) -> Result<u32, Unfit> {
+        let mut refs = vec![self.type_ref(object)?];
+        let start = self.objects.items;
+        // SAFETY: the head of a tuple.
+        let mut copy = unsafe { bytes(object, 0, start) }.to_vec();
+        if start > 24 {
+            copy[24..start].fill(0xff);
+        }
+        self.head(&mut copy, self.objects.immortal);
+        copy.resize(start + 8 * items.len(), 0);
+        refs.extend(items.iter().enumerate().map(|(i, to)| ((start + 8 * i) as u32, *to)));
+        Ok(self.graph.add(kind, &copy, &refs, kind == Kind::Tuple))
+    }
+
+    /// # Safety
+    /// `object` is a live code object, with all it leads to.
+    unsafe fn code(
+        &mut self,
+        object: *mut ffi::PyObject,
+        once: Option<usize>,
+        module: u32,
+        depth: usize,
+    ) -> Result<u32, Unfit> {
+        let depth = depth.checked_sub(1).ok_or("code nested too deeply")?;
+        let layout = self.objects.code;
+        // SAFETY: all offsets lie in a code object, whose layout was probed; its code units follow.
+        let (mut copy, flags) = unsafe {
+            let units = word(object, SIZE) as usize;
+            (bytes(object, 0, layout.size + 2 * units).to_vec(), word32(object, FLAGS))
+        };
+        if layout.notes.iter().any(|(at, len)| copy[*at..at + len].iter().any(|b| *b != 0)) {
+            return Err("code that has been used".into());
+        }
+        let once = once.filter(|_| flags & CO_OPTIMIZED == 0);
+        let mut refs = vec![self.type_ref(object)?];
+        for (_, at) in layout.objects {
+            // SAFETY: a pointer to an object that the code keeps alive.
+            let to = unsafe {
+                let child = word(object, at) as *mut ffi::PyObject;
+                if child.is_null() {
+                    return Err("code without one of its objects".into());
+                }
+                if at == CONSTANTS && once.is_some() {
+                    if self.kind_of(child) != (&raw const ffi::PyTuple_Type) as u64 {
+                        return Err("code whose constants are not a tuple".into());
+                    }
+                    let items = self.items(child, module, depth, once)?;
+                    Ref::Object(self.tuple(child, Kind::OnceConstants, &items)?)
+                } else {
+                    self.object(child, module, depth)?
+                }
+            };
+            copy[at..at + 8].fill(0);
+            refs.push((at as u32, to));
+        }
+        for (at, len) in layout.unset {
+            copy[*at..at + len].fill(0);
+        }
+        copy[layout.version..layout.version + 4].fill(0);
+        self.head(&mut copy, self.objects.immortal);
+        if once.is_some() {
+            return Ok(self.graph.add(Kind::Once, &copy, &refs, false));
+        }
+        let number = self.graph.add(Kind::Function, &copy, &refs, false);
+        // SAFETY: a live code object.
+        let code = unsafe { Bound::from_borrowed_ptr(self.dumps.py(), object) };
+        let about = |name: &str| code.getattr(name).map_err(|e| e.to_string());
+        let name = about("co_qualname")?.cast::<PyString>().map_err(|e| e.to_string())?.to_string_lossy().into_owned();
+        let line = about("co_firstlineno")?.extract().map_err(|e: PyErr| e.to_string())?;
+        self.graph.functions.push(Function { object: number, module, name, line });
+        Ok(number)
+    }
+}

@@ -1,0 +1,155 @@
+//! Decides where each object goes: by what will be written to it, then by use. What a profile says is used comes first in each section, in the order of its first
+//! use; what only functions that ran need comes before what their modules hold besides.
+
+use super::graph::{Graph, Kind, Ref};
+use super::{ALIGN, AREAS, Area, GC_HEAD, PAGE};
+
+/// What is asked of a profile; ranks are those of first use.
+pub trait Use {
+    /// The rank of a module, by its source.
+    fn module(&self, source: &str) -> Option<u32>;
+    /// The rank of a function.
+    fn function(&self, source: &str, name: &str, line: u32) -> Option<u32>;
+}
+
+/// Nothing is known.
+impl Use for () {
+    fn module(&self, _: &str) -> Option<u32> {
+        None
+    }
+
+    fn function(&self, _: &str, _: &str, _: u32) -> Option<u32> {
+        None
+    }
+}
+
+/// Where an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// Its section.
+    pub area: Area,
+    /// Offset of its first byte in that.
+    pub at: u64,
+}
+
+/// Where all objects are.
+#[derive(Debug)]
+pub struct Layout {
+    /// Of each object.
+    pub spots: Vec<Spot>,
+    /// Bytes of each section: whole pages.
+    pub sizes: [u64; AREAS],
+    /// Bytes that the profile's modules need, from each section's start.
+    pub hot: [u64; AREAS],
+    /// See [`super::Head::names`].
+    pub names: [u64; 2],
+}
+
+/// How soon something is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Heat {
+    /// By a function that ran.
+    Ran,
+    /// In a module that was imported.
+    Imported,
+    /// Not in the profile.
+    Cold,
+}
+
+struct Order<'g> {
+    graph: &'g Graph,
+    heats: Vec<Option<Heat>>,
+    /// Objects in the order in which they were met.
+    met: Vec<u32>,
+    /// How many of them had been met when run-once code was turned to.
+    stack: Vec<u32>,
+}
+
+impl Order<'_> {
+    /// Takes what `from` leads to, but for functions, which have turns of their own.
+    fn visit(&mut self, from: u32, heat: Heat) {
+        self.stack.push(from);
+        while let Some(object) = self.stack.pop() {
+            let function = self.graph.kind(object) == Kind::Function;
+            if self.heats[object as usize].is_some() || function && object != from {
+                continue;
+            }
+            self.heats[object as usize] = Some(heat);
+            self.met.push(object);
+            self.stack.extend(self.graph.children(object).rev());
+        }
+    }
+}
+
+/// Lays `graph` out.
+pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
+    let modules = &graph.modules;
+    let ranks: Vec<Option<u32>> = modules.iter().map(|m| profile.module(&m.source)).collect();
+    let heat = |module: usize| if ranks[module].is_some() { Heat::Imported } else { Heat::Cold };
+    let mut order = Order { graph, heats: vec![None; graph.len()], met: Vec::new(), stack: Vec::new() };
+
+    let mut functions: Vec<(Option<u32>, usize, u32)> = Vec::with_capacity(graph.functions.len());
+    for function in &graph.functions {
+        let module = function.module as usize;
+        let ran = profile.function(&modules[module].source, &function.name, function.line);
+        functions.push((ran, module, function.object));
+    }
+    let mut ran: Vec<(u32, u32)> = functions.iter().filter_map(|(ran, _, object)| Some(((*ran)?, *object))).collect();
+    ran.sort_unstable();
+    ran.iter().for_each(|(_, object)| order.visit(*object, Heat::Ran));
+    functions.sort_by_key(|(_, module, _)| (ranks[*module].is_none(), ranks[*module], *module));
+    functions.iter().for_each(|(_, module, object)| order.visit(*object, heat(*module)));
+    let used_by_functions = order.met.len();
+    let mut numbers: Vec<usize> = (0..modules.len()).collect();
+    numbers.sort_by_key(|module| (ranks[*module].is_none(), ranks[*module], *module));
+    numbers.iter().for_each(|module| order.visit(modules[*module].root, heat(*module)));
+
+    let area = |at: usize, object: u32| match graph.kind(object) {
+        Kind::Function => Area::Code,
+        Kind::Name | Kind::Key => Area::Names,
+        Kind::Once | Kind::OnceConstants => Area::Once,
+        Kind::Tuple if graph.refs(object).iter().any(|(_, to)| matches!(to, Ref::Made(_))) => Area::Patch,
+        _ if at < used_by_functions => Area::Data,
+        _ => Area::Once,
+    };
+    let mut queue: Vec<(Area, u32)> = order.met.iter().enumerate().map(|(at, n)| (area(at, *n), *n)).collect();
+    let heat = |object: u32| order.heats[object as usize].unwrap_or(Heat::Cold);
+    // Stable: within each group the order of use remains.
+    queue.sort_by_key(|(area, object)| {
+        let (heat, kind) = (heat(*object), graph.kind(*object));
+        let group = match area {
+            Area::Names => (heat == Heat::Cold, kind == Kind::Key, heat),
+            _ => (heat == Heat::Cold, false, heat),
+        };
+        (*area as usize, group)
+    });
+
+    let mut layout = Layout {
+        spots: vec![Spot { area: Area::Data, at: 0 }; graph.len()],
+        sizes: [0; AREAS],
+        hot: [0; AREAS],
+        names: [0; 2],
+    };
+    for (area, object) in queue {
+        let end = &mut layout.sizes[area as usize];
+        let kind = graph.kind(object);
+        if matches!(kind, Kind::Tuple | Kind::OnceConstants) {
+            *end += GC_HEAD as u64;
+        }
+        layout.spots[object as usize] = Spot { area, at: *end };
+        *end = (*end + graph.bytes(object).len() as u64).next_multiple_of(ALIGN as u64);
+        let cold = heat(object) == Heat::Cold;
+        if !cold {
+            layout.hot[area as usize] = *end;
+        }
+        if kind == Kind::Name {
+            layout.names[usize::from(cold)] = *end;
+        }
+    }
+    let hot = layout.hot[Area::Names as usize];
+    layout.names[1] = layout.names[1].max(hot);
+    for size in &mut layout.sizes {
+        *size = size.next_multiple_of(PAGE as u64);
+    }
+    layout
+}

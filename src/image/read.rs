@@ -1,0 +1,276 @@
+//! The head of an image and its tables, checked when opened; objects are not looked at.
+
+use super::{AREAS, Area, BITS, Counts, HEAD_LEN, Head, PAGE};
+use crate::bytes::{Cursor, u32_at, u64_at};
+use crate::error::{Error, Result};
+use crate::pye::read::Pye;
+use crate::pye::{NAMES, Part};
+
+/// Bytes of a row of each table: modules, runs, patches, objects to make, pages; then the root's bytes.
+const ROW: [usize; 6] = [32, 8, 16, 8, 4, 1];
+
+/// An image.
+#[derive(Clone, Debug)]
+pub struct Image<'a> {
+    /// Its head.
+    pub head: Head,
+    /// The package's root, as it stood on `sys.path`.
+    pub root: &'a str,
+    /// Offset in the file of each object section, and their end.
+    pub starts: [u64; AREAS + 1],
+    counts: Counts,
+    tables: [&'a [u8]; 5],
+    /// Marshal data of the objects to make.
+    made: &'a [u8],
+    bits: &'a [u8],
+}
+
+/// A module of the image: a row of 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Bytes 0–3: the module's record in the package.
+    pub record: u32,
+    /// Bytes 8–15: offset in the file of its code, a template.
+    pub root: u64,
+    /// Bytes 16–23: the first of its runs of pages, and how many.
+    pub runs: (u32, u32),
+    /// Bytes 24–31: the first of its patches, and how many.
+    pub patches: (u32, u32),
+}
+
+impl<'a> Image<'a> {
+    /// The image of a package, if it has one. Checks head and tables against their CRC32, and that all they say lies in the image.
+    ///
+    /// # Errors
+    /// It is damaged, or of another version.
+    pub fn open(pye: &Pye<'a>) -> Result<Option<Image<'a>>> {
+        let part = Part::Image as usize;
+        let bytes = pye.part(part);
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        Self::parse(pye, bytes).map(Some).map_err(|e| if e.section().is_some() { e } else { e.within(NAMES[part]) })
+    }
+
+    fn parse(pye: &Pye<'a>, bytes: &'a [u8]) -> Result<Image<'a>> {
+        let (_, crc) = pye.header().sections[Part::Image as usize - 1];
+        let actual = crc32fast::hash(bytes);
+        if actual != crc {
+            return Err(Error::malformed(format!("CRC32 {crc:08x}"), format!("{actual:08x}")));
+        }
+        let mut cursor = Cursor::new(bytes);
+        let (head, counts) = Head::parse(&mut cursor)?;
+        let short = || Error::malformed("tables as long as their counts", "shorter ones");
+        let mut rest = &bytes[HEAD_LEN..];
+        let mut table = |len: usize| {
+            let (table, after) = rest.split_at_checked(len).ok_or_else(short)?;
+            rest = after;
+            Ok::<&[u8], Error>(table)
+        };
+        let mut tables: [&[u8]; 5] = [&[]; 5];
+        for (i, rows) in tables.iter_mut().enumerate() {
+            *rows = table((counts[i] as usize).checked_mul(ROW[i]).ok_or_else(short)?)?;
+        }
+        let root = table(counts[5] as usize)?;
+        let root = std::str::from_utf8(root).map_err(|e| Error::malformed("a root in UTF-8", e.to_string()))?;
+        let made = rest;
+        let mut starts = [0; AREAS + 1];
+        let mut end = None;
+        for area in Area::ALL {
+            let range = pye.range(area.part());
+            if range.is_empty() {
+                continue;
+            }
+            let (start, after) = (range.start as u64, range.end as u64);
+            if !start.is_multiple_of(PAGE as u64)
+                || !after.is_multiple_of(PAGE as u64)
+                || end.is_some_and(|e| e != start)
+            {
+                let error = Error::malformed("whole pages, one section after the other", format!("{start} to {after}"));
+                return Err(error.within(NAMES[area.part()]));
+            }
+            end = Some(after);
+        }
+        let end = end.ok_or_else(|| Error::malformed("sections of objects", "none"))?;
+        starts[AREAS] = end;
+        for area in Area::ALL.into_iter().rev() {
+            let range = pye.range(area.part());
+            starts[area as usize] = if range.is_empty() { starts[area as usize + 1] } else { range.start as u64 };
+        }
+        let bits = pye.part(Part::ImageRelocations as usize);
+        let image = Image { head, root, starts, counts, tables, made, bits };
+        image.check()?;
+        Ok(image)
+    }
+
+    fn check(&self) -> Result<()> {
+        let fail = |expected: &str, got: String| Err(Error::malformed(expected.to_owned(), got));
+        let pages = (self.starts[AREAS] - self.starts[0]) / PAGE as u64;
+        if u64::from(self.counts[4]) != pages || self.bits.len() as u64 != pages * BITS as u64 {
+            return fail(
+                "a CRC32 and relocations for each page",
+                format!("{} and {}", self.counts[4], self.bits.len()),
+            );
+        }
+        if !self.head.base.is_multiple_of(PAGE as u64) || self.head.base.checked_add(self.starts[AREAS]).is_none() {
+            return fail("a base at the start of a page", format!("{:#x}", self.head.base));
+        }
+        for (area, hot) in Area::ALL.into_iter().zip(self.head.hot) {
+            let size = self.size(area);
+            if hot > size {
+                return fail("a hot part inside its section", format!("{hot} bytes of {size}"));
+            }
+        }
+        let names = self.head.names;
+        if names[0] > self.head.hot[Area::Names as usize] || names[0] > names[1] || names[1] > self.size(Area::Names) {
+            return fail("names inside their section", format!("{names:?}"));
+        }
+        if self.head.versions.0.checked_add(self.head.versions.1).is_none() || self.head.versions.0 == 0 {
+            return fail("code versions that do not overflow", format!("{:?}", self.head.versions));
+        }
+        let mut last = None;
+        for entry in (0..self.counts[0]).map(|i| self.entry(i)) {
+            let within = |(first, count): (u32, u32), of: u32| first.checked_add(count).is_some_and(|end| end <= of);
+            let once = self.starts[Area::Once as usize]..self.starts[AREAS];
+            if !once.contains(&entry.root)
+                || !entry.root.is_multiple_of(8)
+                || !within(entry.runs, self.counts[1])
+                || !within(entry.patches, self.counts[2])
+                || last.is_some_and(|last| last >= entry.record)
+            {
+                return fail("modules in order, with code, pages and patches of the image", format!("{entry:?}"));
+            }
+            last = Some(entry.record);
+        }
+        for run in 0..self.counts[1] {
+            let (first, count) = self.run(run);
+            if first.checked_add(count).is_none_or(|end| end > self.counts[4]) {
+                return fail("runs of pages of the image", format!("{count} from {first} on"));
+            }
+        }
+        for patch in 0..self.counts[2] {
+            let (slot, made) = self.patch(patch);
+            let inside = (self.starts[Area::Patch as usize]..self.starts[AREAS]).contains(&slot);
+            if !inside || !slot.is_multiple_of(8) || made >= self.counts[3] {
+                return fail("patches in the image", format!("object {made} at {slot}"));
+            }
+        }
+        for made in 0..self.counts[3] {
+            self.made(made)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of a section.
+    pub fn size(&self, area: Area) -> u64 {
+        self.starts[area as usize + 1] - self.starts[area as usize]
+    }
+
+    /// Number of modules.
+    pub fn len(&self) -> usize {
+        self.counts[0] as usize
+    }
+
+    /// Whether it has no module.
+    pub fn is_empty(&self) -> bool {
+        self.counts[0] == 0
+    }
+
+    /// Number of pages.
+    pub fn pages(&self) -> u32 {
+        self.counts[4]
+    }
+
+    fn word(&self, table: usize, row: u32, word: usize) -> u32 {
+        u32_at(self.tables[table], row as usize * ROW[table] + word * 4).unwrap_or(0)
+    }
+
+    /// Module `number` of the image.
+    pub fn entry(&self, number: u32) -> Entry {
+        let word = |i| self.word(0, number, i);
+        Entry {
+            record: word(0),
+            root: u64_at(self.tables[0], number as usize * ROW[0] + 8).unwrap_or(0),
+            runs: (word(4), word(5)),
+            patches: (word(6), word(7)),
+        }
+    }
+
+    /// The number of the module with this record.
+    pub fn find(&self, record: u32) -> Option<u32> {
+        let (mut low, mut high) = (0, self.counts[0]);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.word(0, middle, 0).cmp(&record) {
+                std::cmp::Ordering::Equal => return Some(middle),
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+
+    /// A run: the first page, and how many.
+    pub fn run(&self, number: u32) -> (u32, u32) {
+        (self.word(1, number, 0), self.word(1, number, 1))
+    }
+
+    /// The pages a module needs.
+    pub fn pages_of(&self, entry: &Entry) -> impl Iterator<Item = u32> + '_ {
+        (entry.runs.0..entry.runs.0 + entry.runs.1).flat_map(|run| {
+            let (first, count) = self.run(run);
+            first..first + count
+        })
+    }
+
+    /// A patch: offset in the file of a slot, and the number of the object to put there.
+    pub fn patch(&self, number: u32) -> (u64, u32) {
+        let at = number as usize * ROW[2];
+        (u64_at(self.tables[2], at).unwrap_or(0), self.word(2, number, 2))
+    }
+
+    /// Marshal data of an object to make.
+    ///
+    /// # Errors
+    /// It is not in the image.
+    pub fn made(&self, number: u32) -> Result<&'a [u8]> {
+        let (start, len) = (self.word(3, number, 0) as usize, self.word(3, number, 1) as usize);
+        let data = start.checked_add(len).and_then(|end| self.made.get(start..end));
+        data.ok_or_else(|| Error::malformed("marshal data in the image", format!("{len} bytes from {start} on")))
+    }
+
+    /// CRC32 of a page followed by its relocations.
+    pub fn crc(&self, page: u32) -> u32 {
+        self.word(4, page, 0)
+    }
+
+    /// The words of a page that hold addresses in the interpreter's file: a bit each, the lowest of the first byte for the first.
+    pub fn bits(&self, page: u32) -> &'a [u8] {
+        &self.bits[page as usize * BITS..][..BITS]
+    }
+
+    /// That every page has its CRC32; `bytes` is the whole file.
+    ///
+    /// # Errors
+    /// The first that has another.
+    pub fn verify(&self, bytes: &[u8]) -> Result<()> {
+        for page in 0..self.pages() {
+            let at = self.starts[0] as usize + page as usize * PAGE;
+            let actual = page_crc(&bytes[at..at + PAGE], self.bits(page));
+            if actual != self.crc(page) {
+                let error =
+                    Error::malformed(format!("CRC32 {:08x} of a page", self.crc(page)), format!("{actual:08x}"));
+                return Err(error.at(at));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// CRC32 of a page and its relocations.
+pub fn page_crc(page: &[u8], bits: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(page);
+    crc.update(bits);
+    crc.finalize()
+}
