@@ -255,6 +255,8 @@ def _pye_trace():
                 monitoring.free_tool_id(tool)
                 del log["tool"]
                 watch(avoid=tool)
+                # What was switched off for the tracer would be so for the new owner of the number.
+                monitoring.restart_events()
             return use_tool_id(*args)
 
         def record(end):
