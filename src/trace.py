@@ -133,7 +133,7 @@ def _pye_trace():
 
     def profile():
         """Starts the log of what runs, and returns what stands in for `write`."""
-        here = profile.__code__.co_filename
+        here, code_type = profile.__code__.co_filename, type(profile.__code__)
         monitoring = getattr(sys, "monitoring", None)
         fstat, append = os.fstat, os.write
         log = {}
@@ -180,7 +180,7 @@ def _pye_trace():
         def create():
             """A log for this process. Names sort by birth; what shares the number of a process differs in the rest."""
             birth, pid = int(os.times()[4] * 100), state["getpid"]()
-            path = os.path.join(directory, "%016x-%d-%x.profile" % (birth, pid, id(state)))
+            path = os.path.join(directory, "%016x-%010d-%x.profile" % (birth, pid, id(state)))
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             head = "pye-profile\t1\nprocesses\t1\t%d\n" % (monitoring is not None)
             append(file, head.encode("ascii"))
@@ -229,7 +229,10 @@ def _pye_trace():
                 tell("module", file)
 
         def started(code, offset):
-            if code.co_name == "<module>":
+            if not isinstance(code, code_type):
+                # From 3.13 on, C code can tell of functions of its own.
+                pass
+            elif code.co_name == "<module>":
                 tell("module", code.co_filename)
             else:
                 tell("function", code.co_filename, code.co_qualname, str(code.co_firstlineno))

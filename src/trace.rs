@@ -142,7 +142,7 @@ pub fn run(argv: &[OsString]) -> Result<Trace> {
     // A fork that became another program was Python for a moment only: 2.7's subprocess does so each time.
     processes.retain(|process| !(process.forked && process.end == End::Exec));
     if processes.is_empty() {
-        return Err(nothing(status));
+        return Err(nothing(status, Mode::Imports));
     }
     processes.sort_by_key(|process| (process.pid != pid, process.pid));
     Ok(Trace { status, processes })
@@ -165,7 +165,7 @@ pub fn profile(argv: &[OsString]) -> Result<(ExitStatus, Profile)> {
             profile.merge(&log)?;
         }
     }
-    if profile.processes() == 0 { Err(nothing(status)) } else { Ok((status, profile)) }
+    if profile.processes() == 0 { Err(nothing(status, Mode::Profile)) } else { Ok((status, profile)) }
 }
 
 /// What processes write.
@@ -256,12 +256,19 @@ fn wait_without_reaping(child: &Child) {
 }
 
 /// Why there is no trace of a command that ended with `status`.
-fn nothing(status: ExitStatus) -> Error {
+fn nothing(status: ExitStatus, mode: Mode) -> Error {
+    let end = match mode {
+        Mode::Imports => {
+            ", and ended other than by a signal: run the interpreter itself without those options, and let it end by itself"
+        }
+        Mode::Profile => ": run the interpreter itself without those options",
+    };
     Error::unsupported(
         "an import trace from a Python process",
         format!("none (the command ended with {})", describe(status)),
-        "a trace needs CPython 2.7 or 3.6 and later, started without -I, -E or -S, with PYTHONPATH as pye set it, and \
-         ended other than by a signal: run the interpreter itself without those options, and let it end by itself",
+        format!(
+            "a trace needs CPython 2.7 or 3.6 and later, started without -I, -E or -S, with PYTHONPATH as pye set it{end}"
+        ),
     )
 }
 

@@ -424,6 +424,41 @@ events_of(2)
 ";
 
 #[test]
+fn the_interpreters_own_tests_of_monitoring_pass() {
+    // They start by checking that nobody else is there: told so, the rest of them must not notice.
+    let program = Program::new(
+        r"import sys
+import unittest
+monitoring = sys.monitoring
+get_tool, get_events, all_events = monitoring.get_tool, monitoring.get_events, monitoring._all_events
+def is_tracer(tool):
+    return get_tool(tool) == 'pye'
+def others():
+    tracer = sum(1 << tool for tool in range(6) if is_tracer(tool))
+    events = {name: tools & ~tracer for name, tools in all_events().items()}
+    return {name: tools for name, tools in events.items() if tools}
+monitoring.get_tool = lambda tool: None if is_tracer(tool) else get_tool(tool)
+monitoring.get_events = lambda tool: 0 if is_tracer(tool) else get_events(tool)
+monitoring._all_events = others
+program = unittest.main('test.test_monitoring', argv=['app.py'], exit=False, testRunner=unittest.TextTestRunner(stream=open('log', 'w')))
+print(program.result.testsRun, program.result.wasSuccessful())
+",
+    );
+    // Some installations come without the interpreter's tests.
+    let with_tests = telling().filter(|python| common::stdlib(python).join("test/test_monitoring.py").exists());
+    let mut run = 0;
+    for python in with_tests {
+        let (printed, _) = program.both(python);
+        let log = fs::read_to_string(program.file("log")).unwrap();
+        // Some of the tests print.
+        let (tests, passed) = printed.lines().last().unwrap().split_once(' ').unwrap();
+        assert!(passed == "True" && tests.parse::<u32>().unwrap() >= 60, "{python:?}: {printed}{log}");
+        run += 1;
+    }
+    assert!(run > 0, "no interpreter has its tests");
+}
+
+#[test]
 fn a_program_may_close_all_files_and_use_their_numbers() {
     let program = Program::new(
         r"import os
