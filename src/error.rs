@@ -57,6 +57,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     offset: Option<u64>,
+    line: Option<u64>,
     section: Option<&'static str>,
     module: Option<String>,
     path: Option<PathBuf>,
@@ -64,7 +65,7 @@ struct Inner {
 
 impl Error {
     fn new(kind: ErrorKind) -> Self {
-        Self(Box::new(Inner { kind, offset: None, section: None, module: None, path: None }))
+        Self(Box::new(Inner { kind, offset: None, line: None, section: None, module: None, path: None }))
     }
 
     /// The operating system refused while `doing` something.
@@ -102,6 +103,13 @@ impl Error {
         self
     }
 
+    /// Names the line of a text file at which it went wrong, counted from 1.
+    #[must_use]
+    pub fn on_line(mut self, line: u64) -> Self {
+        self.0.line = Some(line);
+        self
+    }
+
     /// Says that the offset counts from the start of `section`.
     #[must_use]
     pub fn within(mut self, section: &'static str) -> Self {
@@ -131,6 +139,11 @@ impl Error {
     /// The byte at which it went wrong.
     pub fn offset(&self) -> Option<u64> {
         self.0.offset
+    }
+
+    /// The line of a text file at which it went wrong, counted from 1.
+    pub fn line(&self) -> Option<u64> {
+        self.0.line
     }
 
     /// The section in which [`Error::offset`] counts, when it is not the whole file.
@@ -167,6 +180,9 @@ impl fmt::Display for Error {
         }
         if let Some(module) = &inner.module {
             write!(f, "module {module}: ")?;
+        }
+        if let Some(line) = inner.line {
+            write!(f, "line {line}: ")?;
         }
         match (inner.offset, inner.section) {
             (Some(offset), Some(section)) => write!(f, "at byte {offset} of {section}: ")?,

@@ -13,6 +13,7 @@
 //! - [`mod@merge`] gives every distinct blob one place; [`pye`] is the file format, over [`elf`].
 //! - [`convert`] makes one `.pye` of one `.pyc`, [`link`] one package of many; [`unpack`] and [`verify`] are the way back.
 //! - [`heap`], [`histogram`], [`trace`] tell what constants cost a process; [`measure`] tells what processes really share.
+//! - [`profile`] tells which modules and functions a program uses, in order; [`trace`] makes one.
 //! - [`image`] lays code objects out for one build of CPython, to be mapped as they are.
 //! - [`activate`] has interpreters import from packages: one command, or a whole virtual environment.
 //! - [`cli`] is the command line over all of these.
@@ -46,6 +47,7 @@ pub mod verify;
 
 pub mod heap;
 pub mod histogram;
+pub mod profile;
 pub mod trace;
 
 pub mod measure;

@@ -27,6 +27,9 @@ pub const MAX_PATH_BYTES: usize = 4096;
 /// Longest name of one file or directory, in bytes: Linux's `NAME_MAX`.
 pub const MAX_NAME_BYTES: usize = 255;
 
+/// Largest profile of use that is read, in bytes: the largest programs have 10^6 functions, of 100 bytes each in a profile.
+pub const MAX_PROFILE_BYTES: u64 = 1 << 28;
+
 /// Largest `--min-blob`: above it nothing would be split any more.
 pub const MAX_MIN_BLOB: u32 = 1 << 30;
 

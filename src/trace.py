@@ -1,9 +1,13 @@
-"""Import tracing by pye: tells pye's trace directory which modules this process has when it ends.
+"""Tracing by pye: tells pye's trace directory which modules this process has when it ends, or what it runs, as it runs.
 
 Runs as sitecustomize on CPython 2.7 and 3.6 up, and takes itself out of the way: off sys.path, off sys.modules, and the
 sitecustomize that would have run is imported. It imports nothing that the interpreter has not loaded itself (2.7: but
 atexit). A record is written when the process ends by itself, by os._exit or by replacing itself (os.exec*); a child made by
 os.fork writes one at once, so that something is known if it is killed, and overwrites it when it ends.
+
+With PYE_TRACE_PROFILE in the environment it writes a log instead, in the format of profiles (format-spec/profile.md), one for
+each process. From CPython 3.12 on that is a line for each module and function when it first runs, so that a process
+can be killed at any time; before, the modules alone, at the moments named above.
 """
 import sys
 
@@ -40,7 +44,8 @@ def _pye_trace():
     def path(value):
         return value if isinstance(value, (str, string)) else None
 
-    def module(name, mod):
+    def describe(name, mod):
+        """Name, the loader's type, the spec's origin, __file__, the spec's cached, whether it is a package."""
         # Past any __getattr__ or property that a module object may have: those could import.
         try:
             scope = object.__getattribute__(mod, "__dict__")
@@ -64,8 +69,13 @@ def _pye_trace():
         elif sys.version_info[0] == 2 and name in sys.builtin_module_names:
             origin = "built-in"
         kind = loader if isinstance(loader, type) else type(loader)
-        fields = (name, kind.__name__ if loader is not None else None, origin, file, cached)
-        return "[" + ", ".join(text(f) for f in fields) + ", %s]" % ("true" if "__path__" in scope else "false")
+        return name, kind.__name__ if loader is not None else None, origin, file, cached, "__path__" in scope
+
+    def modules():
+        """What is in sys.modules, but for this one."""
+        for name, mod in list(sys.modules.items()):
+            if mod is not None and mod is not mine and isinstance(name, (str, string)):
+                yield describe(name, mod)
 
     def caches():
         """Bytes of what the finders of directories that are not on sys.path themselves know of them: names of files."""
@@ -86,9 +96,9 @@ def _pye_trace():
             pid = state["getpid"]()
             argv = getattr(sys, "argv", [])
             lines = []
-            for name, mod in list(sys.modules.items()):
-                if mod is not None and mod is not mine and isinstance(name, (str, string)):
-                    lines.append(module(name, mod))
+            for fields in modules():
+                package = "true" if fields[-1] else "false"
+                lines.append("[" + ", ".join(text(f) for f in fields[:-1]) + ", %s]" % package)
             body = '{"pid": %d, "parent": %d, "version": [%d, %d], "implementation": %s, "gil": %s, "debug": %s, ' % (
                 pid,
                 os.getppid(),
@@ -121,15 +131,178 @@ def _pye_trace():
             # The traced program must not notice: pye says what is missing.
             pass
 
+    def profile():
+        """Starts the log of what runs, and returns what stands in for `write`."""
+        here, code_type = profile.__code__.co_filename, type(profile.__code__)
+        monitoring = getattr(sys, "monitoring", None)
+        fstat, append = os.fstat, os.write
+        log = {}
+        seen = set()
+
+        def escape(value):
+            return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+        def foreign(error):
+            """Whether an exception comes from the program: a handler of a signal that arrived just now."""
+            place = getattr(error, "__traceback__", None)
+            while place is not None and place.tb_next is not None:
+                place = place.tb_next
+            return place is not None and place.tb_frame.f_code.co_filename != here
+
+        def hold(file):
+            """Keeps an open file, under a number that no program counts on getting."""
+            for number in range(255, 127, -1):
+                try:
+                    fstat(number)
+                except OSError:
+                    try:
+                        if monitoring is not None:
+                            os.dup2(file, number, False)
+                            os.close(file)
+                            file = number
+                    except OSError:
+                        # Above the limit of this process.
+                        pass
+                    break
+            status = fstat(file)
+            log.update(file=file, identity=(status.st_dev, status.st_ino))
+
+        def usable():
+            """Whether the file is still open: a daemon closes all, and what it opens then may have the same number."""
+            try:
+                status = fstat(log["file"])
+                return (status.st_dev, status.st_ino) == log["identity"]
+            except (KeyError, OSError) as error:
+                if foreign(error):
+                    raise
+                return False
+
+        def create():
+            """A log for this process. Names sort by birth; what shares the number of a process differs in the rest."""
+            birth, pid = int(os.times()[4] * 100), state["getpid"]()
+            path = os.path.join(directory, "%016x-%010d-%x.profile" % (birth, pid, id(state)))
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            head = "pye-profile\t1\nprocesses\t1\t%d\n" % (monitoring is not None)
+            append(file, head.encode("ascii"))
+            inherited = log["file"] if usable() else None
+            log["path"] = path
+            hold(file)
+            if inherited is not None:
+                os.close(inherited)
+            if monitoring is None:
+                os.close(log.pop("file"))
+
+        def tell(kind, source, *fields):
+            """Adds a line unless it is there. It is written at once: nothing is lost when the process is killed."""
+            try:
+                # Made anew in each life of a function: what comes from no file, and what the tracer itself does.
+                if source == here or source[:1] == "<":
+                    return
+                if source[:1] != "/":
+                    source = os.path.abspath(source)
+                line = "\t".join([kind, "1", escape(source)] + [escape(f) for f in fields]) + "\n"
+                if line in seen:
+                    return
+                data = line.encode("utf-8")
+                if not usable():
+                    hold(os.open(log["path"], os.O_WRONLY | os.O_APPEND))
+                while data:
+                    data = data[append(log["file"], data):]
+                if monitoring is None:
+                    os.close(log.pop("file"))
+                seen.add(line)
+            except (OSError, UnicodeError) as error:
+                # No longer to be written (the directory is gone, the disk full), or a path or name that is not text: left out.
+                if foreign(error):
+                    raise
+
+        def imported():
+            for _, loader, origin, file, _, _ in modules():
+                compiled = loader in ("BuiltinImporter", "FrozenImporter", "ExtensionFileLoader") or origin == "frozen"
+                if not file or compiled or file.endswith(".so"):
+                    continue
+                if sys.version_info[0] == 2:
+                    if file.endswith((".pyc", ".pyo")):
+                        file = file[:-1]
+                    if isinstance(file, str):
+                        file = file.decode("utf-8", "replace")
+                tell("module", file)
+
+        def started(code, offset):
+            if not isinstance(code, code_type):
+                # From 3.13 on, C code can tell of functions of its own.
+                pass
+            elif code.co_name == "<module>":
+                tell("module", code.co_filename)
+            else:
+                tell("function", code.co_filename, code.co_qualname, str(code.co_firstlineno))
+            # One event for each code object.
+            return monitoring.DISABLE
+
+        def watch(avoid=None):
+            # Not those that CPython names for debuggers, coverage and profilers.
+            for tool in (4, 3, 5):
+                if tool != avoid and monitoring.get_tool(tool) is None:
+                    use_tool_id(tool, "pye")
+                    monitoring.register_callback(tool, monitoring.events.PY_START, started)
+                    monitoring.set_events(tool, monitoring.events.PY_START)
+                    log["tool"] = tool
+                    return
+
+        def give_way(*args):
+            """sys.monitoring.use_tool_id: a program that asks for the number the tracer has gets it."""
+            tool = log.get("tool")
+            if tool is not None and args[:1] == (tool,):
+                monitoring.set_events(tool, 0)
+                monitoring.register_callback(tool, monitoring.events.PY_START, None)
+                monitoring.free_tool_id(tool)
+                del log["tool"]
+                watch(avoid=tool)
+                # What was switched off for the tracer would be so for the new owner of the number.
+                monitoring.restart_events()
+            return use_tool_id(*args)
+
+        def record(end):
+            if end == "fork":
+                try:
+                    create()
+                except OSError:
+                    # Goes on with the parent's.
+                    return
+                seen.clear()
+                # Tells anew what this process runs itself. The program's own tools would notice: then only what is new.
+                if monitoring is not None:
+                    tools = [monitoring.get_tool(tool) for tool in range(6) if tool != log.get("tool")]
+                    if tools.count(None) == len(tools):
+                        monitoring.restart_events()
+            if monitoring is None:
+                try:
+                    imported()
+                except Exception:
+                    # The traced program must not notice.
+                    pass
+
+        try:
+            create()
+            imported()
+        except Exception:
+            return lambda end: None
+        if monitoring is not None:
+            use_tool_id = monitoring.use_tool_id
+            give_way.__name__ = "use_tool_id"
+            monitoring.use_tool_id = give_way
+            watch()
+        return record
+
     def forked():
         state["fork"] = True
-        write("fork")
+        record("fork")
 
     def before(name, end):
         call = getattr(os, name)
 
         def wrapper(*args, **keywords):
-            write(end)
+            record(end)
             return call(*args, **keywords)
 
         wrapper.__name__ = name
@@ -137,7 +310,8 @@ def _pye_trace():
         setattr(os, name, wrapper)
 
     mine = sys.modules.get("sitecustomize")
-    atexit.register(write, "exit")
+    record = profile() if os.environ.get("PYE_TRACE_PROFILE") else write
+    atexit.register(record, "exit")
     before("_exit", "_exit")
     # The other os.exec* functions call these two.
     before("execv", "exec")

@@ -1,24 +1,30 @@
-//! Runs a command and learns which modules each Python process of it imported.
+//! Runs a command and learns which modules each Python process of it imported ([`run`]), or which modules and functions they used in which
+//! order ([`profile`]).
 //!
 //! A temporary directory that stands first on `PYTHONPATH` holds a `sitecustomize.py` (`trace.py` here), which every
-//! CPython of the command runs at its start; when the process ends it writes a record into that directory. It gets out of
-//! the way at once and runs the `sitecustomize` it hides.
+//! CPython of the command runs at its start; when the process ends it writes a record into that directory, or while it runs
+//! a log. It gets out of the way at once and runs the `sitecustomize` it hides.
 //!
 //! What is not seen: interpreters that ignore `PYTHONPATH` or `site` (`-I`, `-E`, `-S`, embedded ones, a command that
-//! sets `PYTHONPATH` itself); processes that end by a signal without a Python handler, or by C's `_exit` (children of
-//! `os.fork` leave at least the modules they were born with); processes that outlive the command; modules taken out of
-//! `sys.modules` again.
+//! sets `PYTHONPATH` itself); processes that outlive the command. Of records, also: processes that end by a signal without a Python
+//! handler, or by C's `_exit` (children of `os.fork` leave at least the modules they were born with); modules taken out of
+//! `sys.modules` again. Of logs: what is run after all file descriptors were closed by a process that has lost the right to open its log
+//! again.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
-use std::sync::Arc;
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 
 use crate::error::{Error, Result};
+use crate::profile::Profile;
 
 const SITECUSTOMIZE: &str = include_str!("trace.py");
 
@@ -126,57 +132,144 @@ impl Source {
 
 /// Runs `argv` with its standard streams and environment as they are but for the tracing, and reads the traces.
 ///
-/// While it runs, SIGINT and SIGQUIT, which a terminal sends to both, are the command's to answer.
+/// While it runs, SIGINT and SIGQUIT, which a terminal sends to both, are the command's to answer; SIGTERM is passed on to it.
 ///
 /// # Errors
 /// The command cannot be started; the temporary directory cannot be used; no Python process left a record.
 pub fn run(argv: &[OsString]) -> Result<Trace> {
+    let Traced { directory, pid, status } = execute(argv, Mode::Imports)?;
+    let mut processes = records(directory.path())?;
+    // A fork that became another program was Python for a moment only: 2.7's subprocess does so each time.
+    processes.retain(|process| !(process.forked && process.end == End::Exec));
+    if processes.is_empty() {
+        return Err(nothing(status, Mode::Imports));
+    }
+    processes.sort_by_key(|process| (process.pid != pid, process.pid));
+    Ok(Trace { status, processes })
+}
+
+/// Runs `argv` as [`run`] does; returns how it ended, and what its processes used, those first that started first.
+///
+/// From CPython 3.12 on a process tells what it runs itself, not what its parent ran before it forked; where the program has a
+/// tool in `sys.monitoring` at that moment, a fork tells only what its parent did not. Processes of older interpreters tell the modules they
+/// have (those of CPython 2.7 in no order), and no functions.
+///
+/// # Errors
+/// As those of [`run`].
+pub fn profile(argv: &[OsString]) -> Result<(ExitStatus, Profile)> {
+    let Traced { directory, status, .. } = execute(argv, Mode::Profile)?;
+    let mut profile = Profile::default();
+    // By name: that is by birth.
+    for path in files(directory.path(), "profile")? {
+        if let Some(log) = Profile::read_log(&path)? {
+            profile.merge(&log)?;
+        }
+    }
+    if profile.processes() == 0 { Err(nothing(status, Mode::Profile)) } else { Ok((status, profile)) }
+}
+
+/// What processes write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Records of what was imported, `*.json`.
+    Imports,
+    /// Logs of what is used, `*.profile`.
+    Profile,
+}
+
+/// A command that has ended.
+struct Traced {
+    /// Where its processes have written.
+    directory: tempfile::TempDir,
+    /// The number its own process had.
+    pid: u32,
+    status: ExitStatus,
+}
+
+/// Runs `argv` with the tracer.
+fn execute(argv: &[OsString], mode: Mode) -> Result<Traced> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err(Error::malformed("a command", "nothing"));
     };
     let directory = tempfile::Builder::new()
         .prefix("pye-trace-")
         .tempdir()
-        .map_err(|e| Error::io("cannot make a directory for the import trace", e).in_file(std::env::temp_dir()))?;
+        .map_err(|e| Error::io("cannot make a directory for the trace", e).in_file(std::env::temp_dir()))?;
     // Relative entries of PYTHONPATH mean another place in every process.
     let place = std::path::absolute(directory.path())
-        .map_err(|e| Error::io("cannot find the directory for the import trace", e).in_file(directory.path()))?;
+        .map_err(|e| Error::io("cannot find the directory for the trace", e).in_file(directory.path()))?;
     let script = place.join("sitecustomize.py");
-    std::fs::write(&script, SITECUSTOMIZE)
-        .map_err(|e| Error::io("cannot write the import tracer", e).in_file(&script))?;
+    std::fs::write(&script, SITECUSTOMIZE).map_err(|e| Error::io("cannot write the tracer", e).in_file(&script))?;
     let mut search = place.clone().into_os_string();
     // An empty entry would mean the working directory.
     if let Some(old) = std::env::var_os("PYTHONPATH").filter(|old| !old.is_empty()) {
         search.push(":");
         search.push(old);
     }
+    let mut command = Command::new(program);
+    command.args(arguments).env("PYTHONPATH", search).env("PYE_TRACE_DIR", &place);
+    match mode {
+        // One may be set by a trace that this is part of.
+        Mode::Imports => command.env_remove("PYE_TRACE_PROFILE"),
+        Mode::Profile => command.env("PYE_TRACE_PROFILE", "1"),
+    };
+    let (pid, status) = attend(command).map_err(|e| Error::io("cannot run", e).in_file(program))?;
+    Ok(Traced { directory, pid, status })
+}
+
+/// Runs a command to its end; returns the number of its process and how it ended. Until then signals are the command's to answer.
+fn attend(mut command: Command) -> std::io::Result<(u32, ExitStatus)> {
     let over = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGQUIT] {
+    for signal in [SIGINT, SIGQUIT, SIGTERM] {
         // Does what the signal does by default, but only once the command is over.
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&over))
-            .map_err(|e| Error::io("cannot leave signals to the command", e))?;
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&over))?;
     }
-    let result = Command::new(program)
-        .args(arguments)
-        .env("PYTHONPATH", search)
-        .env("PYE_TRACE_DIR", &place)
-        .spawn()
-        .and_then(|mut child| child.wait().map(|status| (child.id(), status)));
+    // The process to pass SIGTERM on to. Whoever passes it on waits until there is one.
+    let running = Arc::new(Mutex::new(None));
+    let mut guard = running.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut told, tell) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(SIGTERM, tell)?;
+    let passing_on = Arc::clone(&running);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        while told.read_exact(&mut [0]).is_ok() {
+            if let Some(pid) = *passing_on.lock().unwrap_or_else(PoisonError::into_inner) {
+                // It may have ended just now, but it has not been waited for: the number is still its own.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+        }
+    })?;
+    let spawned = command.spawn();
+    *guard = spawned.as_ref().ok().map(rustix::process::Pid::from_child);
+    drop(guard);
+    let mut child = spawned.inspect_err(|_| over.store(true, Ordering::SeqCst))?;
+    wait_without_reaping(&child);
     over.store(true, Ordering::SeqCst);
-    let (pid, status) = result.map_err(|e| Error::io("cannot run", e).in_file(program))?;
-    let mut processes = records(&place)?;
-    // A fork that became another program was Python for a moment only: 2.7's subprocess does so each time.
-    processes.retain(|process| !(process.forked && process.end == End::Exec));
-    if processes.is_empty() {
-        return Err(Error::unsupported(
-            "an import trace from a Python process",
-            format!("none (the command ended with {})", describe(status)),
-            "a trace needs CPython 2.7 or 3.6 and later, started without -I, -E or -S, with PYTHONPATH as pye set it, and \
-             ended other than by a signal: run the interpreter itself without those options, and let it end by itself",
-        ));
-    }
-    processes.sort_by_key(|process| (process.pid != pid, process.pid));
-    Ok(Trace { status, processes })
+    *running.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    Ok((child.id(), child.wait()?))
+}
+
+/// Waits until a child has ended, and leaves it its number.
+fn wait_without_reaping(child: &Child) {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(Pid::from_child(child)), options) {}
+}
+
+/// Why there is no trace of a command that ended with `status`.
+fn nothing(status: ExitStatus, mode: Mode) -> Error {
+    let end = match mode {
+        Mode::Imports => {
+            ", and ended other than by a signal: run the interpreter itself without those options, and let it end by itself"
+        }
+        Mode::Profile => ": run the interpreter itself without those options",
+    };
+    Error::unsupported(
+        "an import trace from a Python process",
+        format!("none (the command ended with {})", describe(status)),
+        format!(
+            "a trace needs CPython 2.7 or 3.6 and later, started without -I, -E or -S, with PYTHONPATH as pye set it{end}"
+        ),
+    )
 }
 
 /// How a command ended, in words.
@@ -191,20 +284,23 @@ pub fn describe(status: ExitStatus) -> String {
 
 /// All records in `directory`.
 fn records(directory: &Path) -> Result<Vec<Process>> {
+    let read = |path: &PathBuf| {
+        let bytes = std::fs::read(path).map_err(|e| Error::io("cannot read", e).in_file(path))?;
+        parse(&bytes).map_err(|e| e.in_file(path))
+    };
+    // Unfinished ones end in `.part`.
+    files(directory, "json")?.iter().map(read).collect()
+}
+
+/// The files in `directory` with names that end in `.extension`, sorted.
+fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()
     };
     let mut paths = list().map_err(|e| Error::io("cannot list", e).in_file(directory))?;
-    // Unfinished records end in `.part`.
-    paths.retain(|path| path.extension() == Some(OsStr::new("json")));
+    paths.retain(|path| path.extension() == Some(OsStr::new(extension)));
     paths.sort();
-    paths
-        .iter()
-        .map(|path| {
-            let bytes = std::fs::read(path).map_err(|e| Error::io("cannot read", e).in_file(path))?;
-            parse(&bytes).map_err(|e| e.in_file(path))
-        })
-        .collect()
+    Ok(paths)
 }
 
 /// A record as `trace.py` writes it. Every text is a JSON string with one character a byte.

@@ -13,6 +13,7 @@ mod link;
 mod measure;
 mod output;
 mod run;
+mod trace;
 mod uninstall;
 mod unpack;
 mod verify;
@@ -48,6 +49,7 @@ enum Command {
     Verify(verify::Options),
     Estimate(estimate::Options),
     Measure(measure::Options),
+    Trace(trace::Options),
     Run(run::Options),
     Install(install::Options),
     Uninstall(uninstall::Options),
@@ -64,6 +66,8 @@ pub(crate) enum Status {
     Done,
     /// Some input was bad and has been named.
     BadInput,
+    /// What a command ended with that was run for the user.
+    OfCommand(u8),
 }
 
 /// The process that runs the command line.
@@ -132,6 +136,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, host: &Host) -> u8 {
         Command::Verify(options) => verify::run(&options),
         Command::Estimate(options) => estimate::run(&options),
         Command::Measure(options) => measure::run(&options, host),
+        Command::Trace(options) => trace::run(&options),
         Command::Run(options) => run::run(&options, host),
         Command::Install(options) => install::run(&options, host),
         Command::Uninstall(options) => uninstall::run(&options, host),
@@ -141,6 +146,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, host: &Host) -> u8 {
     match result {
         Ok(Status::Done) => 0,
         Ok(Status::BadInput) => 1,
+        Ok(Status::OfCommand(status)) => status,
         Err(error) => {
             output::complain(&error);
             1

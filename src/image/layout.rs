@@ -3,6 +3,7 @@
 
 use super::graph::{Graph, Kind, Ref};
 use super::{ALIGN, AREAS, Area, GC_HEAD, PAGE};
+use crate::profile::Profile;
 
 /// What is asked of a profile; ranks are those of first use.
 pub trait Use {
@@ -20,6 +21,17 @@ impl Use for () {
 
     fn function(&self, _: &str, _: &str, _: u32) -> Option<u32> {
         None
+    }
+}
+
+impl Use for Profile {
+    fn module(&self, source: &str) -> Option<u32> {
+        Profile::module(self, source)
+    }
+
+    fn function(&self, source: &str, name: &str, line: u32) -> Option<u32> {
+        // Of an older interpreter nothing is known of functions: those of its modules then come in the modules' order.
+        Profile::function(self, source, name, line)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::image::layout::{self, Use};
 use crate::image::write::{self, Input};
 use crate::image::{Area, Head, random_base, random_version};
 use crate::pye::{ModuleKind, Part};
+use crate::profile::Profile;
 use crate::runtime::store::Store;
 
 /// Loads each module of the package at `path`, which stands for `root`, and writes the package with an image to `output`, which may be the same. Returns what was
@@ -33,8 +34,7 @@ pub(super) fn build_image<'py>(
     progress: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let failed = |e: crate::error::Error| PyOSError::new_err(e.to_string());
-    let _ = profile;
-    let profile: Box<dyn Use> = Box::new(());
+    let profile = profile.map(|path| Profile::read(Path::new(path))).transpose().map_err(failed)?;
     let objects = Objects::of_process(py)?;
     let packages = Packages::new(py)?;
     let mut store = Store::open(Some(root), Path::new(path), packages.identity).map_err(failed)?;
@@ -95,7 +95,8 @@ pub(super) fn build_image<'py>(
     let first = random_version(random(), code);
     let first =
         first.ok_or_else(|| PyRuntimeError::new_err(format!("{code} code objects are too many for an image")))?;
-    let layout = layout::layout(&graph, profile.as_ref());
+    let nothing: &dyn Use = &();
+    let layout = layout::layout(&graph, profile.as_ref().map_or(nothing, |profile| profile));
     let head = Head {
         base: random_base(random()),
         interpreter: objects.interpreter.base,
