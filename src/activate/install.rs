@@ -16,6 +16,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use super::compile::compile;
+use super::image::{self, Built};
 use super::interpreter::Interpreter;
 use super::journal::{Journal, fits_line};
 use super::place::Place;
@@ -99,11 +100,15 @@ impl Layout {
 
 /// How to install.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct Options<'a> {
     /// How files are split.
     pub split: convert::Options,
     /// Whether to compile what has no `.pyc`.
     pub compile: bool,
+    /// Whether to give packages images, where the interpreter allows it.
+    pub image: bool,
+    /// The profile that these are laid out by.
+    pub profile: Option<&'a Path>,
 }
 
 /// A package that was linked.
@@ -115,6 +120,8 @@ pub struct Package {
     pub file: PathBuf,
     /// What the linker says.
     pub report: link::Report,
+    /// What is said of the image: made, or why not. None where none is wanted or possible.
+    pub image: Option<Result<Built>>,
 }
 
 /// What was installed.
@@ -137,6 +144,8 @@ pub enum Step<'a> {
     Link(&'a Root, &'a Contents),
     /// So many more bytes of the files being linked have been read or written.
     Bytes(u64),
+    /// An image is made of so many bytes of `.pyc`, for the package of this directory.
+    Image(&'a Path, u64),
 }
 
 /// Whether an interpreter's installation is active: its `.pth` and its manifest are there.
@@ -151,7 +160,7 @@ pub fn is_installed(interpreter: &Interpreter) -> bool {
 pub fn install(
     interpreter: &Interpreter,
     place: &Place,
-    options: Options,
+    options: Options<'_>,
     progress: &(dyn Fn(Step<'_>) + Sync),
 ) -> Result<Installed> {
     interpreter.check()?;
@@ -172,7 +181,7 @@ pub fn install(
 fn install_locked(
     interpreter: &Interpreter,
     place: &Place,
-    options: Options,
+    options: Options<'_>,
     progress: &(dyn Fn(Step<'_>) + Sync),
     layout: &Layout,
     journal: &mut Journal,
@@ -222,6 +231,11 @@ fn install_locked(
         }
         progress(Step::Link(root, contents));
         let report = link::link(&contents.compiled, &file, options.split, &|bytes| progress(Step::Bytes(bytes)))?;
+        let image = (options.image && image::is_possible(interpreter)).then(|| {
+            progress(Step::Image(&root.directory, report.pyc_bytes));
+            let told = |bytes| progress(Step::Bytes(bytes));
+            image::build(interpreter, place, &file, &root.directory, options.profile, &told)
+        });
         fs::set_permissions(&file, Permissions::from_mode(FILE_MODE))
             .map_err(|e| Error::io("cannot set the mode of", e).in_file(&file))?;
         // Relative where it can be: a virtual environment may be moved.
@@ -229,7 +243,7 @@ fn install_locked(
         let name = file.file_name().unwrap_or_default();
         manifest.extend_from_slice(&[named.as_os_str().as_bytes(), name.as_bytes()].join(&b'\t'));
         manifest.push(b'\n');
-        packages.push(Package { root: root.directory.clone(), file, report });
+        packages.push(Package { root: root.directory.clone(), file, report, image });
     }
     write(&layout.manifest(), &manifest)?;
     journal.drop_own_but(prefix, &own);

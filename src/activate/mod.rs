@@ -14,6 +14,7 @@ pub mod command;
 pub mod compile;
 pub mod doctor;
 pub mod environment;
+pub mod image;
 pub mod install;
 pub mod interpreter;
 pub mod journal;

@@ -155,11 +155,19 @@ pub(crate) fn progress(files: &[Found], times: u64, what: &'static str) -> Progr
     // Extension modules are found, not read.
     let read = files.iter().filter(|f| !has_suffix(&f.path, &[SO]));
     let total: u64 = read.filter_map(|f| fsys::stamp(&f.path)).map(|s| s.size).sum();
+    byte_bar(total * times, what)
+}
+
+/// A progress bar over so many bytes.
+pub(crate) fn byte_bar(total: u64, what: &'static str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
     let template = format!(
         "{what} {{bar:32}} {{percent:>3}} %  {{decimal_bytes}} of {{decimal_total_bytes}}  {{elapsed}}  {{msg}}"
     );
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(total * times).with_style(style)
+    ProgressBar::new(total).with_style(style)
 }
 
 /// Runs `work`, which says what it does, and shows that to people.
@@ -179,6 +187,11 @@ pub(crate) fn linking<T>(work: impl FnOnce(&(dyn Fn(Step<'_>) + Sync)) -> T) -> 
                 // Every byte is read once and written about once.
                 let bar = progress(&contents.compiled, 2, "linking");
                 bar.set_message(root.directory.display().to_string());
+                bar
+            }
+            Step::Image(root, bytes) => {
+                let bar = byte_bar(bytes, "laying out");
+                bar.set_message(root.display().to_string());
                 bar
             }
         };

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::common::{Problem, Threshold, count, linking, problem_lines};
 use super::output::{Format, percent, size, table};
 use super::{Host, Status};
+use crate::activate::image::Built;
 use crate::activate::install::{self, Installed};
 use crate::activate::interpreter::Interpreter;
 use crate::activate::place::Place;
@@ -53,6 +54,14 @@ pub(crate) struct Options {
     #[arg(long)]
     no_compile: bool,
 
+    /// Make no images, which on CPython 3.12 and later let processes share whole code objects
+    #[arg(long)]
+    no_image: bool,
+
+    /// Lay images out by this profile of use, which `pye trace` writes: what it names is packed together
+    #[arg(long, value_name = "FILE", conflicts_with = "no_image")]
+    profile: Option<PathBuf>,
+
     #[command(flatten)]
     format: Format,
 }
@@ -78,16 +87,27 @@ struct Package {
     modules: u64,
     pyc_bytes: u64,
     file_bytes: u64,
+    /// Its image; none where none is wanted or possible.
+    image: Option<Built>,
 }
 
 pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
     let interpreter = options.place.interpreter(host)?;
     interpreter.check()?;
     let place = Place::find(Some(&interpreter), host.package())?;
-    let how = install::Options { split: options.threshold.into(), compile: !options.no_compile };
+    let how = install::Options {
+        split: options.threshold.into(),
+        compile: !options.no_compile,
+        image: !options.no_image,
+        profile: options.profile.as_deref(),
+    };
     let installed = linking(|step| install::install(&interpreter, &place, how, step))?;
     options.format.print(&report(&interpreter, &place, &installed), text)?;
     Ok(Status::Done)
+}
+
+fn built(package: &install::Package) -> Option<&Built> {
+    package.image.as_ref().and_then(|image| image.as_ref().ok())
 }
 
 fn report(interpreter: &Interpreter, place: &Place, installed: &Installed) -> Report {
@@ -97,7 +117,8 @@ fn report(interpreter: &Interpreter, place: &Place, installed: &Installed) -> Re
         path: package.file.clone(),
         modules: package.report.modules,
         pyc_bytes: package.report.pyc_bytes,
-        file_bytes: package.report.file_bytes,
+        file_bytes: built(package).map_or(package.report.file_bytes, |built| built.file_bytes),
+        image: built(package).cloned(),
     };
     Report {
         interpreter: interpreter.executable.clone(),
@@ -107,7 +128,14 @@ fn report(interpreter: &Interpreter, place: &Place, installed: &Installed) -> Re
         python_package: place.package().to_path_buf(),
         compiled: installed.compiled,
         packages: installed.packages.iter().map(package).collect(),
-        failed: installed.packages.iter().flat_map(|package| &package.report.failed).map(Problem::from).collect(),
+        failed: installed
+            .packages
+            .iter()
+            .flat_map(|package| {
+                package.report.failed.iter().chain(package.image.as_ref().and_then(|i| i.as_ref().err()))
+            })
+            .map(Problem::from)
+            .collect(),
     }
 }
 
@@ -117,11 +145,12 @@ fn text(report: &Report) -> String {
         out.push_str(&format!("{} compiled\n", count(report.compiled as u64, "module")));
     }
     out.push_str(&table(
-        ["package", "modules", ".pyc", "file", "of .pyc"],
+        ["package", "modules", "in image", ".pyc", "file", "of .pyc"],
         report.packages.iter().map(|package| {
             [
                 package.path.display().to_string(),
                 package.modules.to_string(),
+                package.image.as_ref().map_or("-".into(), |image| image.modules.to_string()),
                 size(package.pyc_bytes),
                 size(package.file_bytes),
                 percent(package.file_bytes, package.pyc_bytes),

@@ -2,6 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::activate::image::{self, Built};
+use crate::activate::interpreter::Interpreter;
+use crate::activate::place::Place;
 use crate::blob::Store;
 use crate::fsys;
 use crate::link::{self, Duplicate, distributions};
@@ -9,9 +12,9 @@ use crate::tree::{self, Filter, Found, PYC, PYE, SO, has_suffix};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::Status;
-use super::common::{Jobs, Paths, Problem, SplitOptions, count, problem_lines, progress};
+use super::common::{Jobs, Paths, Problem, SplitOptions, byte_bar, count, problem_lines, progress};
 use super::output::{Format, percent, size, table};
+use super::{Host, Status};
 
 /// Link many modules into one package file
 ///
@@ -42,6 +45,19 @@ pub(crate) struct Options {
     /// Leave out the directory DIR, relative to each directory PATH, and all below it; may be given several times
     #[arg(long, value_name = "DIR", value_parser = relative)]
     exclude: Vec<PathBuf>,
+
+    /// Give the package an image too: the code objects of its modules as a certain interpreter has them in memory, which its processes
+    /// map and share (CPython 3.12 and later). Takes one directory PATH, which is what the package stands for on sys.path
+    #[arg(long, conflicts_with = "per_distribution")]
+    image: bool,
+
+    /// The interpreter that the image is for; without, the one that runs this command or python3
+    #[arg(long, value_name = "PYTHON", requires = "image")]
+    python: Option<PathBuf>,
+
+    /// Lay the image out by this profile of use, which `pye trace` writes: what it names is packed together
+    #[arg(long, value_name = "FILE", requires = "image")]
+    profile: Option<PathBuf>,
 
     #[command(flatten)]
     split: SplitOptions,
@@ -79,6 +95,8 @@ struct Package {
     directories: u64,
     pyc_bytes: u64,
     file_bytes: u64,
+    /// With --image.
+    image: Option<Built>,
     sections: Vec<Section>,
     duplicates: Vec<Duplicate>,
     /// In the package, byte for byte.
@@ -93,7 +111,7 @@ struct Section {
     totals: crate::merge::Totals,
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
+pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
     options.jobs.apply()?;
     let paths = options.paths.all()?;
     let filter = Filter { tags: options.tags.clone(), excluded: options.exclude.clone() };
@@ -121,6 +139,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
         }
     } else {
         link(&files, &options.output, options, &mut report)?;
+        if options.image {
+            image(&paths, options, host, &mut report)?;
+        }
     }
     options.format.print(&report, text)?;
     let bad = !report.failed.is_empty() || report.packages.iter().any(|p| !p.kept_raw.is_empty());
@@ -140,6 +161,7 @@ fn link(files: &[Found], output: &Path, options: &Options, report: &mut Report) 
         directories: linked.directories,
         pyc_bytes: linked.pyc_bytes,
         file_bytes: linked.file_bytes,
+        image: None,
         sections: Store::ALL
             .into_iter()
             .map(|store| Section { name: store.section(), totals: linked.totals[store as usize] })
@@ -147,6 +169,25 @@ fn link(files: &[Found], output: &Path, options: &Options, report: &mut Report) 
         duplicates: linked.duplicates,
         kept_raw: linked.raw.iter().map(Problem::from).collect(),
     });
+    Ok(())
+}
+
+/// Gives the package that has just been written an image.
+fn image(paths: &[PathBuf], options: &Options, host: &Host, report: &mut Report) -> anyhow::Result<()> {
+    let [root] = paths else {
+        anyhow::bail!("--image takes one directory, the one the package stands for on sys.path")
+    };
+    let python = options.python.as_deref().or(host.interpreter()).unwrap_or(Path::new("python3"));
+    let interpreter = Interpreter::ask(python)?;
+    let place = Place::find(Some(&interpreter), host.package())?;
+    let root = std::path::absolute(root)?;
+    let Some(package) = report.packages.last_mut() else { return Ok(()) };
+    let bar = byte_bar(package.pyc_bytes, "laying out");
+    let built =
+        image::build(&interpreter, &place, &options.output, &root, options.profile.as_deref(), &|n| bar.inc(n))?;
+    bar.finish_and_clear();
+    package.file_bytes = built.file_bytes;
+    package.image = Some(built);
     Ok(())
 }
 
@@ -174,8 +215,25 @@ fn text(report: &Report) -> String {
             [name, p.modules.to_string(), size(p.pyc_bytes), size(p.file_bytes), percent(p.file_bytes, p.pyc_bytes)]
         }),
     ));
+    for built in report.packages.iter().filter_map(|package| package.image.as_ref()) {
+        out.push_str(&laid_out(built));
+    }
     if report.packages.len() > 1 {
         out.push_str(&format!("{} written\n", count(report.packages.len() as u64, "package")));
+    }
+    out
+}
+
+/// The sections of an image.
+fn laid_out(built: &Built) -> String {
+    let rows = built.sections.iter().map(|(name, (bytes, hot))| [name.clone(), size(*bytes), size(*hot)]);
+    let mut out = format!("\n{}", table(["section of the image", "bytes", "in the profile"], rows));
+    out.push_str(&format!("{}, {}\n", count(built.modules, "module"), count(built.objects, "object")));
+    for (source, reason) in built.left_out.iter().take(SHOWN) {
+        out.push_str(&format!("not in the image: {source}: {reason}\n"));
+    }
+    if let Some(more @ 1..) = built.left_out.len().checked_sub(SHOWN) {
+        out.push_str(&format!("{} more (--json lists all)\n", count(more as u64, "module")));
     }
     out
 }

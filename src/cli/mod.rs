@@ -130,7 +130,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, host: &Host) -> u8 {
     };
     let result = match command {
         Command::Convert(options) => convert::run(&options),
-        Command::Link(options) => link::run(&options),
+        Command::Link(options) => link::run(&options, host),
         Command::Unpack(options) => unpack::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Verify(options) => verify::run(&options),

@@ -15,8 +15,8 @@ use crate::image::graph::Kind;
 use crate::image::layout::{self, Use};
 use crate::image::write::{self, Input};
 use crate::image::{Area, Head, random_base, random_version};
-use crate::pye::{ModuleKind, Part};
 use crate::profile::Profile;
+use crate::pye::{ModuleKind, Part};
 use crate::runtime::store::Store;
 
 /// Loads each module of the package at `path`, which stands for `root`, and writes the package with an image to `output`, which may be the same. Returns what was

@@ -1,0 +1,96 @@
+//! Gives packages images: the work is done in the interpreter that the image is for.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use super::interpreter::Interpreter;
+use super::place::Place;
+use crate::error::{Error, Result};
+
+/// Run in the interpreter.
+const SCRIPT: &str = include_str!("build_image.py");
+
+/// The versions of CPython that objects can be laid out for: those with immortal objects.
+pub const POSSIBLE: std::ops::RangeInclusive<(u8, u8)> = (3, 12)..=(3, 15);
+
+/// What was made.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Built {
+    /// Modules in the image.
+    pub modules: u64,
+    /// Objects.
+    pub objects: u64,
+    /// Modules that are not, and why.
+    pub left_out: Vec<(String, String)>,
+    /// Bytes of each section of objects, and how many of them the profile's modules need.
+    pub sections: BTreeMap<String, (u64, u64)>,
+    /// Bytes of the package now.
+    pub file_bytes: u64,
+}
+
+/// Whether images can be made for an interpreter.
+pub fn is_possible(interpreter: &Interpreter) -> bool {
+    let (major, minor, _) = interpreter.version;
+    POSSIBLE.contains(&(major, minor)) && interpreter.gil
+}
+
+/// Writes the package `file` anew, which stands for the directory `root`, with an image for `interpreter`, laid out by `profile`. `progress` is told the bytes of `.pyc` of each
+/// module.
+///
+/// # Errors
+/// No image is possible for the interpreter, it cannot be run, or the package cannot be read or written. It is as it was then.
+pub fn build(
+    interpreter: &Interpreter,
+    place: &Place,
+    file: &Path,
+    root: &Path,
+    profile: Option<&Path>,
+    progress: &dyn Fn(u64),
+) -> Result<Built> {
+    if !is_possible(interpreter) {
+        let (major, minor, micro) = interpreter.version;
+        return Err(Error::unsupported(
+            "CPython 3.12 to 3.15 with the global interpreter lock for an image",
+            format!("{} {major}.{minor}.{micro}", interpreter.implementation),
+            "leave the image out: the portable form serves this interpreter",
+        )
+        .in_file(&interpreter.executable));
+    }
+    let io = |doing| move |e| Error::io(doing, e).in_file(&interpreter.executable);
+    let mut child = Command::new(&interpreter.executable)
+        .args(["-I", "-S", "-B", "-c", SCRIPT])
+        .args([place.directory(), file, root])
+        .arg(profile.unwrap_or(Path::new("")))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(io("cannot run the interpreter"))?;
+    let mut report = None;
+    if let Some(out) = child.stdout.take() {
+        for line in BufReader::new(out).lines() {
+            let line = line.map_err(io("cannot read from the interpreter"))?;
+            match line.parse() {
+                Ok(bytes) => progress(bytes),
+                Err(_) => report = serde_json::from_str(&line).ok(),
+            }
+        }
+    }
+    // A traceback of a few lines at most: it fits the pipe while nobody reads.
+    let mut text = String::new();
+    if let Some(mut err) = child.stderr.take() {
+        err.read_to_string(&mut text).map_err(io("cannot read from the interpreter"))?;
+    }
+    let status = child.wait().map_err(io("cannot wait for the interpreter"))?;
+    match report {
+        Some(report) if status.success() => Ok(report),
+        _ => {
+            let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing said").to_owned();
+            Err(Error::malformed("an image", format!("{status}: {last}")).in_file(file))
+        }
+    }
+}
