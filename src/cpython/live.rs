@@ -83,6 +83,8 @@ pub struct Live {
     ready: Vec<u64>,
     /// Modules that were handed out.
     given: Vec<u64>,
+    /// Modules whose names were interned.
+    interned: Vec<u64>,
     /// The profile's modules are ready for children.
     forked: bool,
     /// Whether pages are held against their CRC32.
@@ -175,6 +177,7 @@ impl Live {
             names: if objects.debug { Names::Intern } else { wanted.names.unwrap_or(suits) },
             ready: vec![0; pages.div_ceil(64)],
             given: vec![0; modules.div_ceil(64)],
+            interned: vec![0; modules.div_ceil(64)],
             forked: false,
             check: wanted.check,
             loaded: 0,
@@ -254,9 +257,7 @@ impl Live {
         }
         set(&mut self.given, number);
         let entry = self.image.entry(number);
-        // A module without pages has no code.
-        let pages: Vec<u32> = self.image.pages_of(&entry).collect();
-        pages.into_iter().try_for_each(|page| self.prepare(page))?;
+        self.prepare_module(&entry)?;
         let root = (self.base + entry.root) as *mut ffi::PyObject;
         let [.., (_, filename), _, _, _] = self.objects.code.objects;
         // SAFETY: the root of a module is a template of code in the image, whose pages are ready; it refers to its `co_filename`.
@@ -268,9 +269,7 @@ impl Live {
             return Ok(None);
         }
         let Ok(made) = self.make(loads, &entry) else { return Ok(None) };
-        if self.names == Names::Intern {
-            self.intern(root);
-        }
+        self.intern(number);
         // SAFETY: as above; `made` has what the slots of this module are to hold.
         let code = unsafe { self.copy(py, root, &made) };
         self.loaded += u64::from(code.is_some());
@@ -381,7 +380,14 @@ impl Live {
     }
 
     /// Interns the names of a module, and has its tuples and code refer to what was interned before.
-    fn intern(&self, root: *mut ffi::PyObject) {
+    ///
+    /// Its pages must be ready.
+    fn intern(&mut self, number: u32) {
+        if self.names == Names::Leave || bit(&self.interned, number) {
+            return;
+        }
+        set(&mut self.interned, number);
+        let root = (self.base + self.image.entry(number).root) as *mut ffi::PyObject;
         let names = self.area(Area::Names);
         let split = [0, self.image.head.hot[Area::Names as usize]];
         let ends = self.image.head.names;
@@ -457,21 +463,30 @@ impl Live {
         if std::mem::replace(&mut self.forked, true) {
             return;
         }
-        if self.delta != 0 && self.relocate == Relocate::Lazy {
-            return;
-        }
-        let areas = if self.delta != 0 { &Area::ALL[..] } else { &[Area::Names][..] };
-        let mut whole = true;
-        for &area in areas {
-            let first = (self.image.starts[area as usize] - self.image.starts[0]) / PAGE as u64;
-            let pages = self.image.head.hot[area as usize].div_ceil(PAGE as u64);
-            for page in first..first + pages {
-                whole &= self.prepare(page as u32).is_ok();
+        if self.delta != 0 {
+            if self.relocate == Relocate::Lazy {
+                return;
+            }
+            // Templates of the profile's modules come first.
+            let hot = self.image.starts[Area::Once as usize] + self.image.head.hot[Area::Once as usize];
+            for number in 0..self.image.len() as u32 {
+                let entry = self.image.entry(number);
+                if entry.root < hot && self.prepare_module(&entry).is_ok() {
+                    self.intern(number);
+                }
             }
         }
-        if whole {
+        let first = (self.image.starts[Area::Names as usize] - self.image.starts[0]) / PAGE as u64;
+        let pages = self.image.head.hot[Area::Names as usize].div_ceil(PAGE as u64);
+        if (first..first + pages).all(|page| self.prepare(page as u32).is_ok()) {
             self.hash();
         }
+    }
+
+    /// Makes all pages of a module fit for use.
+    fn prepare_module(&mut self, entry: &Entry) -> Result<(), String> {
+        let mut runs = self.image.runs(entry).map_err(|e| e.to_string())?;
+        runs.try_for_each(|(first, count)| (first..first + count).try_for_each(|page| self.prepare(page)))
     }
 
     /// Gives the profile's strings their hashes.

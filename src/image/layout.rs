@@ -73,7 +73,6 @@ struct Order<'g> {
     heats: Vec<Option<Heat>>,
     /// Objects in the order in which they were met.
     met: Vec<u32>,
-    /// How many of them had been met when run-once code was turned to.
     stack: Vec<u32>,
 }
 
@@ -109,22 +108,31 @@ pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
     let mut ran: Vec<(u32, u32)> = functions.iter().filter_map(|(ran, _, object)| Some(((*ran)?, *object))).collect();
     ran.sort_unstable();
     ran.iter().for_each(|(_, object)| order.visit(*object, Heat::Ran));
-    functions.sort_by_key(|(_, module, _)| (ranks[*module].is_none(), ranks[*module], *module));
-    functions.iter().for_each(|(_, module, object)| order.visit(*object, heat(*module)));
-    let used_by_functions = order.met.len();
+    // What functions and modules of the profile share with others is met first through the profile's.
+    let rank = |module: usize| (ranks[module].is_none(), ranks[module], module);
+    functions.sort_by_key(|(_, module, _)| rank(*module));
     let mut numbers: Vec<usize> = (0..modules.len()).collect();
-    numbers.sort_by_key(|module| (ranks[*module].is_none(), ranks[*module], *module));
-    numbers.iter().for_each(|module| order.visit(modules[*module].root, heat(*module)));
+    numbers.sort_by_key(|module| rank(*module));
+    let hot_functions = functions.partition_point(|(_, module, _)| ranks[*module].is_some());
+    let hot_modules = numbers.partition_point(|module| ranks[*module].is_some());
+    for (functions, numbers) in
+        [(&functions[..hot_functions], &numbers[..hot_modules]), (&functions[hot_functions..], &numbers[hot_modules..])]
+    {
+        functions.iter().for_each(|(_, module, object)| order.visit(*object, heat(*module)));
+        numbers.iter().for_each(|module| order.visit(modules[*module].root, heat(*module)));
+    }
+    let mut by_function = Order { graph, heats: vec![None; graph.len()], met: Vec::new(), stack: Vec::new() };
+    functions.iter().for_each(|(_, _, object)| by_function.visit(*object, Heat::Ran));
 
-    let area = |at: usize, object: u32| match graph.kind(object) {
+    let area = |object: u32| match graph.kind(object) {
         Kind::Function => Area::Code,
         Kind::Name | Kind::Key => Area::Names,
         Kind::Once | Kind::OnceConstants => Area::Once,
         Kind::Tuple if graph.refs(object).iter().any(|(_, to)| matches!(to, Ref::Made(_))) => Area::Patch,
-        _ if at < used_by_functions => Area::Data,
+        _ if by_function.heats[object as usize].is_some() => Area::Data,
         _ => Area::Once,
     };
-    let mut queue: Vec<(Area, u32)> = order.met.iter().enumerate().map(|(at, n)| (area(at, *n), *n)).collect();
+    let mut queue: Vec<(Area, u32)> = order.met.iter().map(|n| (area(*n), *n)).collect();
     let heat = |object: u32| order.heats[object as usize].unwrap_or(Heat::Cold);
     // Stable: within each group the order of use remains.
     queue.sort_by_key(|(area, object)| {

@@ -85,7 +85,7 @@ pub struct Head {
 /// Bytes of [`Head`].
 pub const HEAD_LEN: usize = 176;
 
-/// Numbers of rows: modules, runs, patches, objects to make, pages, bytes of the root (bytes 128–151); 152–159 are zero.
+/// Numbers of rows: modules, patches, objects to make, pages; bytes of the root; runs of pages, which have a section of their own (bytes 128–151); 152–159 are zero.
 pub type Counts = [u32; 6];
 
 impl Head {

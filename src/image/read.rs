@@ -6,8 +6,18 @@ use crate::error::{Error, Result};
 use crate::pye::read::Pye;
 use crate::pye::{NAMES, Part};
 
-/// Bytes of a row of each table: modules, runs, patches, objects to make, pages; then the root's bytes.
-const ROW: [usize; 6] = [32, 8, 16, 8, 4, 1];
+/// Bytes of a row of each table: modules, patches, objects to make, pages.
+const ROW: [usize; 4] = [32, 16, 8, 4];
+/// Their numbers.
+const MODULES: usize = 0;
+const PATCHES: usize = 1;
+const MADE: usize = 2;
+const PAGES: usize = 3;
+/// Of the other counts.
+const ROOT: usize = 4;
+const RUNS: usize = 5;
+/// Bytes of a run.
+const RUN: usize = 8;
 
 /// An image.
 #[derive(Clone, Debug)]
@@ -19,10 +29,11 @@ pub struct Image<'a> {
     /// Offset in the file of each object section, and their end.
     pub starts: [u64; AREAS + 1],
     counts: Counts,
-    tables: [&'a [u8]; 5],
+    tables: [&'a [u8]; ROW.len()],
     /// Marshal data of the objects to make.
     made: &'a [u8],
     bits: &'a [u8],
+    runs: &'a [u8],
 }
 
 /// A module of the image: a row of 32 bytes.
@@ -30,6 +41,8 @@ pub struct Image<'a> {
 pub struct Entry {
     /// Bytes 0–3: the module's record in the package.
     pub record: u32,
+    /// Bytes 4–7: CRC32 of its runs.
+    pub crc: u32,
     /// Bytes 8–15: offset in the file of its code, a template.
     pub root: u64,
     /// Bytes 16–23: the first of its runs of pages, and how many.
@@ -67,11 +80,11 @@ impl<'a> Image<'a> {
             rest = after;
             Ok::<&[u8], Error>(table)
         };
-        let mut tables: [&[u8]; 5] = [&[]; 5];
+        let mut tables: [&[u8]; ROW.len()] = [&[]; ROW.len()];
         for (i, rows) in tables.iter_mut().enumerate() {
             *rows = table((counts[i] as usize).checked_mul(ROW[i]).ok_or_else(short)?)?;
         }
-        let root = table(counts[5] as usize)?;
+        let root = table(counts[ROOT] as usize)?;
         let root = std::str::from_utf8(root).map_err(|e| Error::malformed("a root in UTF-8", e.to_string()))?;
         let made = rest;
         let mut starts = [0; AREAS + 1];
@@ -98,7 +111,8 @@ impl<'a> Image<'a> {
             starts[area as usize] = if range.is_empty() { starts[area as usize + 1] } else { range.start as u64 };
         }
         let bits = pye.part(Part::ImageRelocations as usize);
-        let image = Image { head, root, starts, counts, tables, made, bits };
+        let runs = pye.part(Part::ImagePages as usize);
+        let image = Image { head, root, starts, counts, tables, made, bits, runs };
         image.check()?;
         Ok(image)
     }
@@ -106,11 +120,11 @@ impl<'a> Image<'a> {
     fn check(&self) -> Result<()> {
         let fail = |expected: &str, got: String| Err(Error::malformed(expected.to_owned(), got));
         let pages = (self.starts[AREAS] - self.starts[0]) / PAGE as u64;
-        if u64::from(self.counts[4]) != pages || self.bits.len() as u64 != pages * BITS as u64 {
-            return fail(
-                "a CRC32 and relocations for each page",
-                format!("{} and {}", self.counts[4], self.bits.len()),
-            );
+        if u64::from(self.counts[PAGES]) != pages || self.bits.len() as u64 != pages * BITS as u64 {
+            return fail("a CRC32 and relocations for each page", format!("{} and {}", self.pages(), self.bits.len()));
+        }
+        if self.runs.len() as u64 != u64::from(self.counts[RUNS]) * RUN as u64 {
+            return fail("all runs of pages", format!("{} bytes for {}", self.runs.len(), self.counts[RUNS]));
         }
         if !self.head.base.is_multiple_of(PAGE as u64) || self.head.base.checked_add(self.starts[AREAS]).is_none() {
             return fail("a base at the start of a page", format!("{:#x}", self.head.base));
@@ -129,33 +143,27 @@ impl<'a> Image<'a> {
             return fail("code versions that do not overflow", format!("{:?}", self.head.versions));
         }
         let mut last = None;
-        for entry in (0..self.counts[0]).map(|i| self.entry(i)) {
+        for entry in (0..self.counts[MODULES]).map(|i| self.entry(i)) {
             let within = |(first, count): (u32, u32), of: u32| first.checked_add(count).is_some_and(|end| end <= of);
             let once = self.starts[Area::Once as usize]..self.starts[AREAS];
             if !once.contains(&entry.root)
                 || !entry.root.is_multiple_of(8)
-                || !within(entry.runs, self.counts[1])
-                || !within(entry.patches, self.counts[2])
+                || !within(entry.runs, self.counts[RUNS])
+                || !within(entry.patches, self.counts[PATCHES])
                 || last.is_some_and(|last| last >= entry.record)
             {
                 return fail("modules in order, with code, pages and patches of the image", format!("{entry:?}"));
             }
             last = Some(entry.record);
         }
-        for run in 0..self.counts[1] {
-            let (first, count) = self.run(run);
-            if first.checked_add(count).is_none_or(|end| end > self.counts[4]) {
-                return fail("runs of pages of the image", format!("{count} from {first} on"));
-            }
-        }
-        for patch in 0..self.counts[2] {
+        for patch in 0..self.counts[PATCHES] {
             let (slot, made) = self.patch(patch);
             let inside = (self.starts[Area::Patch as usize]..self.starts[AREAS]).contains(&slot);
-            if !inside || !slot.is_multiple_of(8) || made >= self.counts[3] {
+            if !inside || !slot.is_multiple_of(8) || made >= self.counts[MADE] {
                 return fail("patches in the image", format!("object {made} at {slot}"));
             }
         }
-        for made in 0..self.counts[3] {
+        for made in 0..self.counts[MADE] {
             self.made(made)?;
         }
         Ok(())
@@ -168,17 +176,17 @@ impl<'a> Image<'a> {
 
     /// Number of modules.
     pub fn len(&self) -> usize {
-        self.counts[0] as usize
+        self.counts[MODULES] as usize
     }
 
     /// Whether it has no module.
     pub fn is_empty(&self) -> bool {
-        self.counts[0] == 0
+        self.counts[MODULES] == 0
     }
 
     /// Number of pages.
     pub fn pages(&self) -> u32 {
-        self.counts[4]
+        self.counts[PAGES]
     }
 
     fn word(&self, table: usize, row: u32, word: usize) -> u32 {
@@ -187,10 +195,11 @@ impl<'a> Image<'a> {
 
     /// Module `number` of the image.
     pub fn entry(&self, number: u32) -> Entry {
-        let word = |i| self.word(0, number, i);
+        let word = |i| self.word(MODULES, number, i);
         Entry {
             record: word(0),
-            root: u64_at(self.tables[0], number as usize * ROW[0] + 8).unwrap_or(0),
+            crc: word(1),
+            root: u64_at(self.tables[MODULES], number as usize * ROW[MODULES] + 8).unwrap_or(0),
             runs: (word(4), word(5)),
             patches: (word(6), word(7)),
         }
@@ -198,10 +207,10 @@ impl<'a> Image<'a> {
 
     /// The number of the module with this record.
     pub fn find(&self, record: u32) -> Option<u32> {
-        let (mut low, mut high) = (0, self.counts[0]);
+        let (mut low, mut high) = (0, self.counts[MODULES]);
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.word(0, middle, 0).cmp(&record) {
+            match self.word(MODULES, middle, 0).cmp(&record) {
                 std::cmp::Ordering::Equal => return Some(middle),
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
@@ -210,23 +219,32 @@ impl<'a> Image<'a> {
         None
     }
 
-    /// A run: the first page, and how many.
-    pub fn run(&self, number: u32) -> (u32, u32) {
-        (self.word(1, number, 0), self.word(1, number, 1))
-    }
-
-    /// The pages a module needs.
-    pub fn pages_of(&self, entry: &Entry) -> impl Iterator<Item = u32> + '_ {
-        (entry.runs.0..entry.runs.0 + entry.runs.1).flat_map(|run| {
-            let (first, count) = self.run(run);
-            first..first + count
-        })
+    /// The pages a module needs, in runs: the first page, and how many.
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub fn runs(&self, entry: &Entry) -> Result<impl Iterator<Item = (u32, u32)> + use<'a>> {
+        let section = NAMES[Part::ImagePages as usize];
+        let (start, len) = (entry.runs.0 as usize * RUN, entry.runs.1 as usize * RUN);
+        let rows = self.runs.get(start..start + len).unwrap_or_default();
+        let actual = crc32fast::hash(rows);
+        if actual != entry.crc {
+            let error =
+                Error::malformed(format!("CRC32 {:08x} of a module's pages", entry.crc), format!("{actual:08x}"));
+            return Err(error.at(start).within(section));
+        }
+        let row = |row: &[u8]| (u32_at(row, 0).unwrap_or(0), u32_at(row, 4).unwrap_or(0));
+        let inside = |(first, count): (u32, u32)| first.checked_add(count).is_some_and(|end| end <= self.pages());
+        if !rows.chunks(RUN).map(row).all(inside) {
+            return Err(Error::malformed("pages of the image", "others").at(start).within(section));
+        }
+        Ok(rows.chunks(RUN).map(row))
     }
 
     /// A patch: offset in the file of a slot, and the number of the object to put there.
     pub fn patch(&self, number: u32) -> (u64, u32) {
-        let at = number as usize * ROW[2];
-        (u64_at(self.tables[2], at).unwrap_or(0), self.word(2, number, 2))
+        let at = number as usize * ROW[PATCHES];
+        (u64_at(self.tables[PATCHES], at).unwrap_or(0), self.word(PATCHES, number, 2))
     }
 
     /// Marshal data of an object to make.
@@ -234,14 +252,14 @@ impl<'a> Image<'a> {
     /// # Errors
     /// It is not in the image.
     pub fn made(&self, number: u32) -> Result<&'a [u8]> {
-        let (start, len) = (self.word(3, number, 0) as usize, self.word(3, number, 1) as usize);
+        let (start, len) = (self.word(MADE, number, 0) as usize, self.word(MADE, number, 1) as usize);
         let data = start.checked_add(len).and_then(|end| self.made.get(start..end));
         data.ok_or_else(|| Error::malformed("marshal data in the image", format!("{len} bytes from {start} on")))
     }
 
     /// CRC32 of a page followed by its relocations.
     pub fn crc(&self, page: u32) -> u32 {
-        self.word(4, page, 0)
+        self.word(PAGES, page, 0)
     }
 
     /// The words of a page that hold addresses in the interpreter's file: a bit each, the lowest of the first byte for the first.
@@ -249,11 +267,14 @@ impl<'a> Image<'a> {
         &self.bits[page as usize * BITS..][..BITS]
     }
 
-    /// That every page has its CRC32; `bytes` is the whole file.
+    /// That every page has its CRC32, and every module its pages; `bytes` is the whole file.
     ///
     /// # Errors
     /// The first that has another.
     pub fn verify(&self, bytes: &[u8]) -> Result<()> {
+        for module in 0..self.counts[MODULES] {
+            self.runs(&self.entry(module)).map(drop)?;
+        }
         for page in 0..self.pages() {
             let at = self.starts[0] as usize + page as usize * PAGE;
             let actual = page_crc(&bytes[at..at + PAGE], self.bits(page));

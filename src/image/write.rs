@@ -57,17 +57,17 @@ pub fn write(input: Input<'_>, file: &File) -> Result<Written> {
     let mut tables = Tables::new(graph, layout);
     let counts: Counts = [
         graph.modules.len() as u32,
-        (tables.runs.len() / 8) as u32,
         (tables.patches.len() / 16) as u32,
         graph.made.len() as u32,
         pages,
         root.len() as u32,
+        (tables.runs.len() / 8) as u32,
     ];
     let made_len: usize = graph.made.iter().map(Vec::len).sum();
-    let tables_len =
-        tables.modules.len() + tables.runs.len() + tables.patches.len() + 8 * graph.made.len() + 4 * pages as usize;
+    let tables_len = tables.modules.len() + tables.patches.len() + 8 * graph.made.len() + 4 * pages as usize;
     sizes[Part::Header as usize] = Header::len(true) as u64;
     sizes[Part::Image as usize] = (super::HEAD_LEN + tables_len + root.len() + made_len) as u64;
+    sizes[Part::ImagePages as usize] = tables.runs.len() as u64;
     sizes[Part::ImageRelocations as usize] = u64::from(pages) * BITS as u64;
     for area in Area::ALL {
         sizes[area.part()] = layout.sizes[area as usize];
@@ -87,7 +87,7 @@ pub fn write(input: Input<'_>, file: &File) -> Result<Written> {
 
     let mut contents = Vec::with_capacity(sizes[Part::Image as usize] as usize);
     head.put(&counts, &mut contents);
-    for table in [&tables.modules, &tables.runs, &tables.patches] {
+    for table in [&tables.modules, &tables.patches] {
         contents.extend_from_slice(table);
     }
     let mut at = 0;
@@ -109,6 +109,7 @@ pub fn write(input: Input<'_>, file: &File) -> Result<Written> {
         match part {
             p if p == Part::Image as usize => &contents,
             p if p == Part::ImageRelocations as usize => &bits,
+            p if p == Part::ImagePages as usize => &tables.runs,
             p if p >= Part::ImageCode as usize => &areas[p - Part::ImageCode as usize],
             p => pye.part(p),
         }
@@ -223,7 +224,7 @@ impl Tables {
             }
             tables.roots.push(module.root);
             tables.modules.put_u32(module.record);
-            tables.modules.put_u32(0);
+            tables.modules.put_u32(crc32fast::hash(&tables.runs[runs * 8..]));
             tables.modules.put_u64(0);
             for (first, end) in [(runs, tables.runs.len() / 8), (patches, tables.patches.len() / 16)] {
                 tables.modules.put_u32(first as u32);

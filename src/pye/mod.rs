@@ -53,20 +53,22 @@ pub enum Part {
     Image = 11,
     /// Where the image holds addresses of the interpreter's, a bit for each word.
     ImageRelocations = 12,
+    /// The pages that each module of the image needs.
+    ImagePages = 13,
     /// Objects of the image: see [`crate::image::Area`] for this and the rest.
-    ImageCode = 13,
+    ImageCode = 14,
     /// Strings that get a hash.
-    ImageNames = 14,
+    ImageNames = 15,
     /// What is never written.
-    ImageData = 15,
+    ImageData = 16,
     /// Tuples with slots to fill.
-    ImagePatch = 16,
+    ImagePatch = 17,
     /// Templates of code that runs once.
-    ImageOnce = 17,
+    ImageOnce = 18,
 }
 
 /// Number of sections.
-pub const PARTS: usize = 18;
+pub const PARTS: usize = 19;
 
 /// Number of rows of the header: one for each section after its own, in their order. A later minor version may add rows at the end.
 pub const ROWS: usize = PARTS - 1;
@@ -89,6 +91,7 @@ pub const NAMES: [&str; PARTS] = [
     Store::Bytes.section(),
     ".pye.image",
     ".pye.image.reloc",
+    ".pye.image.pages",
     ".pye.image.code",
     ".pye.image.names",
     ".pye.image.data",

@@ -456,7 +456,7 @@ pub(crate) fn sections(package: bool, sizes: &[u64; PARTS]) -> [Section; PARTS] 
             Some(_) if package || !payload_begun => (Segment::Payload, PAGE),
             Some(store) => (Segment::Payload, store.width() as u64),
             // Head and relocations are read, the others mapped at an address of their own.
-            None if i == Part::ImageRelocations as usize => (Segment::Image, 8),
+            None if i == Part::ImageRelocations as usize || i == Part::ImagePages as usize => (Segment::Image, 8),
             None if i >= Part::Image as usize => (Segment::Image, PAGE),
             None if package && transient => (Segment::Transient, if i == Part::Control as usize { PAGE } else { 1 }),
             None => (Segment::Meta, if transient { 1 } else { 8 }),
