@@ -6,6 +6,7 @@ import json
 import os
 import selectors
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -36,6 +37,11 @@ class Session:
 
     def sweep(self):
         """Stage D, in all workers at once."""
+        raise NotImplementedError
+
+    def end(self):
+        """Has all workers end by themselves, not by a signal that nobody handles, and waits for what started them: a tracer writes
+        what it has found only then. Nothing more can be asked of the session."""
         raise NotImplementedError
 
 
@@ -98,7 +104,7 @@ class Django:
     def session(self, environment, activation, mode, workers, freeze, before_exec):
         with self.server(environment, activation, mode, workers, freeze, before_exec, stages=True) as (_, ready, servers):
             with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-                yield _DjangoSession(ready, [server.pid for server in servers], pool)
+                yield _DjangoSession(ready, servers, pool)
 
     @staticmethod
     def _database(environment):
@@ -106,8 +112,9 @@ class Django:
 
 
 class _DjangoSession(Session):
-    def __init__(self, ready, parents, pool):
-        super().__init__([one["pid"] for one in ready], parents)
+    def __init__(self, ready, servers, pool):
+        super().__init__([one["pid"] for one in ready], [server.pid for server in servers])
+        self._servers = servers
         self._ports = [one["port"] for one in ready]
         self._pool = pool
 
@@ -125,6 +132,12 @@ class _DjangoSession(Session):
             return clerk.answers
 
         return list(self._pool.map(one, range(len(self._ports)), self._ports))
+
+    def end(self):
+        # gunicorn itself, which a tracer may have started.
+        for arbiter in {processes.parent_of(worker) for worker in self.workers}:
+            os.kill(arbiter, signal.SIGTERM)
+        processes.within(PATIENCE, "the end of gunicorn", lambda: all(map(processes.has_ended, self._servers)))
 
 
 class Science:
@@ -199,6 +212,11 @@ class _ScienceSession(Session):
 
     def work(self):
         return [["%s %s" % (answer["found"], answer["picture"])] for answer in self._tell("work")]
+
+    def end(self):
+        for one in (*self._files, *self._sockets):
+            one.close()
+        processes.within(PATIENCE, "the end of the workers", lambda: all(map(processes.has_ended, self._started)))
 
 
 WORKLOADS = {workload.name: workload for workload in (Django(), Science())}

@@ -11,6 +11,7 @@ import chart
 import comparison
 import contenders
 import memory
+import packages
 import processes
 import report
 import timing
@@ -28,6 +29,11 @@ def result(name, uss, pss):
     stages = {stage: snapshot(uss, pss) for stage in "ABCD"}
     rounds = [{"stages": stages, "ksm_cpu": None, "blobs": {}, "answers": {"number": 3, "different": 0, "first": []}}]
     return {"workload": "django", "mode": "fork", "workers": 4, "contender": name, "rounds": rounds}
+
+
+def cells(text):
+    """Of all tables in Markdown, row by row."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
 
 
 class Tests(unittest.TestCase):
@@ -89,9 +95,48 @@ class Tests(unittest.TestCase):
         processes.within(10, "the end of the group", gone)
 
     def test_ratios_are_those_of_stock(self):
-        text = report.memory([result("stock", 20_000_000, 100_000_000), result("other", 15_000_000, 90_000_000)], markdown=True)
-        line = [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]]
-        self.assertEqual(line, ["other"] + ["15.0"] * 4 + ["90.0"] * 4 + ["0.750", "0.900", "3 same"])
+        results = [result("stock", 20_000_000, 100_000_000), result("other", 15_000_000, 90_000_000)]
+        self.assertEqual(cells(report.memory(results, markdown=True))[-1], ["other"] + ["15.0"] * 4 + ["90.0"] * 4 + ["3 same"])
+        stock, other = cells(report.ratios(results, markdown=True))[-2:]
+        self.assertEqual(stock, ["stock"] + ["1.000"] * 8 + [""] * 5)
+        self.assertEqual(other, ["other"] + ["0.750"] * 4 + ["0.900"] * 4 + ["5.0"] * 3 + ["100 %"] * 2)
+
+    def test_what_is_saved_later_is_set_against_stage_a(self):
+        results = [result("stock", 20_000_000, 100_000_000), result("other", 10_000_000, 90_000_000)]
+        results[1]["rounds"][0]["stages"]["D"] = snapshot(12_000_000, 90_000_000)
+        self.assertEqual(cells(report.ratios(results, markdown=True))[-1][-5:], ["10.0", "10.0", "8.0", "100 %", "80 %"])
+        # Nothing is a preloaded worker's own at stage A.
+        for one in results:
+            one["mode"] = "preload"
+        self.assertEqual(cells(report.ratios(results, markdown=True))[-1][-3:], ["10.0", "10.0", "8.0"])
+
+    def test_what_a_fork_passed_on_of_an_image_is_shared(self):
+        def section(name, resident, uss, swapped=0):
+            return {"section": name, "resident": resident, "uss": uss, "swapped": swapped, "copied": resident, "shared": 0}
+
+        found = memory.shared_image([section(".pye.image.code", 100, 10), section(".pye.image.code", 20, 0, swapped=5),
+                                     section(".pye.image.names", 40, 40), section(".pye.str1", 999, 999)])
+        self.assertEqual((found["resident"], found["shared"]), (165, 110))
+        self.assertEqual(found["sections"][".pye.image.names"], {"resident": 40, "shared": 0})
+        measured = [result("pye-image", 1, 1)]
+        measured[0]["rounds"][0]["blobs"] = {"C": {"method": "page_frames", "payloads": [], "images": [found, found]}}
+        row = cells(report.images(measured, markdown=True))[2]
+        self.assertEqual(row[0:2] + row[3:], ["django, fork, 4, pye-image", "C", "66.7 %", "66.7 %", "page frames"])
+        # Without a walk over pages nothing is known; without an image there is nothing to say.
+        measured[0]["rounds"][0]["blobs"]["C"]["method"] = "smaps"
+        self.assertEqual(cells(report.images(measured, markdown=True))[2][3], "unknown")
+        self.assertEqual(report.images([result("stock", 1, 1)], markdown=True), "")
+
+    def test_the_reason_for_an_image_not_used_is_given(self):
+        def status(*images):
+            stores = [{"file": "f.pye", **image} for image in images]
+            return {"activations": [{"reason": None, "loaded": {"stores": stores}}]}
+
+        self.assertIsNone(packages.why_no_image(status({"image": {"state": "mapped"}})))
+        self.assertEqual(packages.why_no_image(status({"image": {"state": "mapped"}}, {"image": {"state": "base taken"}})), "base taken")
+        self.assertEqual(packages.why_no_image(status({"image": None})), "f.pye: no image")
+        self.assertEqual(packages.why_no_image(status({})), "f.pye: no image")
+        self.assertEqual(packages.why_no_image({"activations": [{"reason": "off", "loaded": None}]}), "off")
 
     def test_the_forecast_stands_beside_what_was_measured(self):
         memory_results = [result("stock", 20_000_000, 100_000_000), result("pye", 16_000_000, 90_000_000)]
