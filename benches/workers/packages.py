@@ -10,8 +10,8 @@ THRESHOLDS = ["--min-blob", "32", "--min-bytes", "4096"]
 # Switches images off: the portable form is what is measured.
 PORTABLE = {"PYE_IMAGE": "0"}
 
-# Run by the interpreter with the packages activated. What `pye run` has imported stays imported.
-STATUS = "import json, sys; print(json.dumps(sys.modules['pye'].status()))"
+# Run by the interpreter with the packages activated; pye has been imported to activate them.
+STATUS = "import json, sys; exec(sys.argv[1]); print(json.dumps(sys.modules['pye'].status()))"
 
 
 def link(pye, root, package):
@@ -62,9 +62,9 @@ def activation(environment, pye, packages, variables):
     return Activation(prefix=prefix, variables=variables)
 
 
-def require_image(environment, activation_):
-    """Unavailable, with the reason that pye gives, unless each package is served from its image."""
-    asked = subprocess.run(activation_.command(environment, "-c", STATUS), env=activation_.environment(environment),
+def require_image(environment, activation_, imports, **variables):
+    """Unavailable, with the reason that pye gives, unless a process that executes `imports` is served from the image of each package."""
+    asked = subprocess.run(activation_.command(environment, "-c", STATUS, imports), env=activation_.environment(environment, **variables),
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     if asked.returncode != 0:
         raise Unavailable("pye.status(): " + (asked.stderr.strip().splitlines() or ["no answer"])[-1])
@@ -81,7 +81,7 @@ def why_no_image(status):
     for store in stores:
         image = store.get("image")
         if not image:
-            return "%s: no image" % (store.get("file") or store.get("path") or "a package")
+            return "%s: no image" % store["path"]
         if image["state"] != "mapped":
             return image["state"]
     return None

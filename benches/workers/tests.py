@@ -129,7 +129,7 @@ class Tests(unittest.TestCase):
 
     def test_the_reason_for_an_image_not_used_is_given(self):
         def status(*images):
-            stores = [{"file": "f.pye", **image} for image in images]
+            stores = [{"path": "f.pye", **image} for image in images]
             return {"activations": [{"reason": None, "loaded": {"stores": stores}}]}
 
         self.assertIsNone(packages.why_no_image(status({"image": {"state": "mapped"}})))

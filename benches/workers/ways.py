@@ -95,7 +95,8 @@ def pye_image(environment, workload, pye):
     for root, package in pairs:
         packages.link_image(pye, root, package, environment, profile)
     activation = packages.activation(environment, pye, pairs, {})
-    packages.require_image(environment, activation)
+    imports = "sys.path.insert(0, %r); import imports" % str(workload.directory(environment))
+    packages.require_image(environment, activation, imports)
     return activation
 
 
