@@ -148,7 +148,7 @@ def made(python, out, workloads):
     there. Needs the network the first time."""
     about = describe(python)
     version = ".".join(str(number) for number in about["version"])
-    directory = out / ("venv-%s" % version)
+    directory = out / ("venv-%s%s" % (version, "-debug" if about["debug"] else ""))
     record = directory / "requirements.json"
     wanted = requirements(about["version"], workloads)
     have = json.loads(record.read_text()) if record.exists() else {"of": about["executable"], "requirements": []}

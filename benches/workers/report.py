@@ -2,6 +2,7 @@
 from statistics import median
 
 from measuring import STAGES
+from rates import paired
 from table import mb, ratio, table
 
 BASE = "stock"
@@ -20,7 +21,7 @@ def memory(results, markdown):
                 "%.1f" % median(cpu) if cpu else "",
                 answers(round_["answers"] for round_ in one["rounds"]),
             ])
-        parts.append(_title("%s, %s, %d workers: MB" % (workload, mode, workers), markdown) + table(rows, markdown))
+        parts.append(title("%s, %s, %d workers: MB" % (workload, mode, workers), markdown) + table(rows, markdown))
     return "\n".join(parts)
 
 
@@ -43,7 +44,7 @@ def ratios(results, markdown):
                 *(("" if one is base else mb(saved[s])) for s in "ACD"),
                 *(("%.0f %%" % (100 * saved[s] / saved["A"]) if saved["A"] > 0 and mode != "preload" else "") for s in "CD"),
             ])
-        parts.append(_title("%s, %s, %d workers: × stock, and what each worker saves" % (workload, mode, workers), markdown)
+        parts.append(title("%s, %s, %d workers: × stock, and what each worker saves" % (workload, mode, workers), markdown)
                      + table(rows, markdown))
     return "\n".join(parts)
 
@@ -59,8 +60,8 @@ def blobs(results, markdown):
         rows.append(_sharing(one, stage, sum(payload["present"] for payload in payloads), len(payloads),
                              sum(payload["shared"] for payload in payloads) if known else None, min(shares) if known else None,
                              found["method"]))
-    title = "Payload of packages in live workers: MB, and the part shared with another worker or the parent"
-    return _title(title, markdown) + table(rows, markdown) if len(rows) > 1 else ""
+    heading = "Payload of packages in live workers: MB, and the part shared with another worker or the parent"
+    return title(heading, markdown) + table(rows, markdown) if len(rows) > 1 else ""
 
 
 def images(results, markdown):
@@ -81,8 +82,8 @@ def images(results, markdown):
             parts.append([rows[-1][0], stage, name, mb(sums[0] / len(workers)), share])
     if len(rows) == 1:
         return ""
-    return (_title("Images in live workers: MB, and the part that is shared, as pages of the file or by a fork", markdown) + table(rows, markdown)
-            + "\n" + _title("The same by section", markdown) + table(parts, markdown))
+    return (title("Images in live workers: MB, and the part that is shared, as pages of the file or by a fork", markdown) + table(rows, markdown)
+            + "\n" + title("The same by section", markdown) + table(parts, markdown))
 
 
 def _measured(results):
@@ -117,8 +118,8 @@ def forecast(memory_results, results, markdown):
             rows.append([workload, "none: no portable form", "–", "–"])
         elif not any(row[0].startswith(workload + ",") for row in rows):
             rows += [["%s, %s" % (workload, mode), mb(each[mode]), "–", "–"] for mode in each if mode != "preload"]
-    title = "What pye saves of each worker's USS at stage A: MB as `pye estimate` forecast it, and as measured"
-    return _title(title, markdown) + table(rows, markdown)
+    heading = "What pye saves of each worker's USS at stage A: MB as `pye estimate` forecast it, and as measured"
+    return title(heading, markdown) + table(rows, markdown)
 
 
 def starts(results, markdown):
@@ -138,7 +139,7 @@ def starts(results, markdown):
             cells += ["no strace" if calls is None else str(calls),
                       ratio(calls, base["system_calls"]) if base and calls is not None else "–"]
             rows.append(cells)
-        parts.append(_title("%s: start and imports, median of %d fresh processes" % (workload, len(group[0]["runs"])), markdown)
+        parts.append(title("%s: start and imports, median of %d fresh processes" % (workload, len(group[0]["runs"])), markdown)
                      + table(rows, markdown))
     return "\n".join(parts)
 
@@ -152,7 +153,7 @@ def nothing(results, markdown):
         rows.append([one["contender"], "%.2f" % (1000 * median(one["runs"])),
                      "%+.2f" % (1000 * median(more)) if more else "–",
                      "%+.2f to %+.2f" % (1000 * min(more), 1000 * max(more)) if more else "–"])
-    return _title("start and end of `python -c pass`, median of %d" % len(results[0]["runs"]), markdown) + table(rows, markdown)
+    return title("start and end of `python -c pass`, median of %d" % len(results[0]["runs"]), markdown) + table(rows, markdown)
 
 
 def serving(results, markdown):
@@ -170,7 +171,7 @@ def serving(results, markdown):
                 "%.2f" % (1000 * median(ksm)) if ksm else "",
                 answers(run["answers"] for run in one["runs"]),
             ])
-        parts.append(_title("django, gunicorn with %d workers and as many clients: median of %d rounds" % (workers, len(group[0]["runs"])), markdown)
+        parts.append(title("django, gunicorn with %d workers and as many clients: median of %d rounds" % (workers, len(group[0]["runs"])), markdown)
                      + table(rows, markdown))
     return "\n".join(parts)
 
@@ -200,7 +201,7 @@ def per_stage(result, of):
 
 def _ratios(one, base, of):
     """Of each run with the base's run beside it."""
-    return [of(a) / of(b) for a, b in zip(one["runs"], base["runs"])] if base else []
+    return paired(map(of, one["runs"]), map(of, base["runs"])) if base else []
 
 
 def _median_of(ratios):
@@ -222,5 +223,6 @@ def _grouped(results, *keys):
     return groups.items()
 
 
-def _title(text, markdown):
+def title(text, markdown):
+    """The line above a table."""
     return ("**%s**\n\n" if markdown else "%s\n") % (text[0].upper() + text[1:])

@@ -13,7 +13,10 @@ import contenders
 import memory
 import packages
 import processes
+import rates
 import report
+import report_programs
+import targets
 import timing
 import visits
 from table import table
@@ -137,6 +140,53 @@ class Tests(unittest.TestCase):
         self.assertEqual(packages.why_no_image(status({"image": None})), "f.pye: no image")
         self.assertEqual(packages.why_no_image(status({})), "f.pye: no image")
         self.assertEqual(packages.why_no_image({"activations": [{"reason": "off", "loaded": None}]}), "off")
+
+    def test_programs_count_by_the_geometric_mean_of_their_medians(self):
+        programs = {"a": {"stock": [1.0, 2.0, 4.0], "other": [2.0, 4.0, 4.0]}, "b": {"stock": [1.0] * 3, "other": [0.5] * 3}}
+        medians, mean = rates.over_programs(programs, "other", "stock")
+        self.assertEqual(medians, [2.0, 0.5])
+        self.assertAlmostEqual(mean, 1.0)
+        rows = cells(report_programs.steady(programs, markdown=True))
+        self.assertEqual(rows[2], ["a", "2000.00", "4000.00", "2.000"])
+        self.assertEqual(rows[-1], ["geometric mean", "", "", "1.000"])
+        self.assertEqual(report_programs.steady({}, markdown=True), "")
+        # Of one contender there are no ratios.
+        self.assertEqual(cells(report_programs.steady({"a": {"other": [1.0]}}, markdown=True))[-1], ["a", "1000.00"])
+
+    def test_a_cache_grows_by_part_of_its_size(self):
+        round_ = {"open": 0.0025, "growth": [1_000_000, 3_000_000], "total_pss": 50_000_000, "read": [1.0, 2.0]}
+        found = [{"form": "pye.load", "file": 90_000_000, "size": 100_000_000, "rounds": [round_]}]
+        self.assertEqual(cells(report_programs.cache(found, markdown=True))[-1], ["pye.load", "90.0", "2.50", "2.0", "2.00 %", "50.0", "1.50"])
+
+    def test_targets_are_met_or_missed(self):
+        memory_results = [result("stock", 20_000_000, 100_000_000), result("pye-image", 11_000_000, 76_000_000)]
+        memory_results[1]["rounds"][0]["stages"]["D"] = snapshot(15_000_000, 90_000_000)
+        results = {"memory": memory_results, "interpreter": {"fixed": False}}
+        found = {row.what.partition(": ")[2]: row.met() for row in targets.rows_of(results)}
+        self.assertEqual(found, {"USS A": True, "total PSS A": False, "saved at C by saved at A": True, "saved at D by saved at A": False})
+        self.assertIn("4, 2 missed", targets.draw(results, markdown=False))
+        # The limit for separate processes is for interpreters at fixed addresses.
+        for one in memory_results:
+            one["mode"] = "spawn"
+        self.assertEqual(targets.rows_of(results), [])
+        results["interpreter"]["fixed"] = True
+        self.assertEqual([row.met() for row in targets.rows_of(results)], [True])
+
+    def test_targets_of_time_speed_and_caches(self):
+        def runs(what, *values):
+            return [{what: value} for value in values]
+
+        round_ = {"open": 0.006, "growth": [500_000], "total_pss": 1, "read": [1.0]}
+        results = {
+            "time": [{"workload": "django", "contender": "stock", "runs": runs("import", 1.0, 2.0)},
+                     {"workload": "django", "contender": "pye-image", "runs": runs("import", 0.5, 1.0)}],
+            "requests": [{"workers": 4, "contender": "stock", "runs": runs("per_second", 100)},
+                         {"workers": 4, "contender": "pye-image", "runs": runs("per_second", 98)}],
+            "start": {"programs": {"a": {"stock": [1.0], "pye-image": [1.0]}}},
+            "steady": {"a": {"stock": [1.0], "pye-image": [1.02]}},
+            "cache": [{"form": "pye.load", "file": 1, "size": 100_000_000, "rounds": [round_]}],
+        }
+        self.assertEqual([row.met() for row in targets.rows_of(results)], [True, False, True, False, True, False])
 
     def test_the_forecast_stands_beside_what_was_measured(self):
         memory_results = [result("stock", 20_000_000, 100_000_000), result("pye", 16_000_000, 90_000_000)]
