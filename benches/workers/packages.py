@@ -39,8 +39,8 @@ def needs(pye, command, option=None):
         raise Unavailable("`%s` of this pye has no %s" % (" ".join(command), option))
 
 
-def activation(environment, pye, packages, variables):
-    """What has Python import from these pairs of a root and its package, with `variables` in the environment.
+def activation(environment, pye, packages, image, search=()):
+    """What has Python import from these pairs of a root and its package, by images or not, with the directories `search` on PYTHONPATH.
 
     Where what `pye run` does is but to set the environment (so that children inherit it), that environment is used as it is, and no
     process is started by way of it.
@@ -49,17 +49,20 @@ def activation(environment, pye, packages, variables):
     for root, package in packages:
         prefix += ["--package", "%s=%s" % (root, package)]
     prefix.append("--")
-    base = environment.base()
+    base, variables = environment.base(), {} if image else PORTABLE
     asked = subprocess.run([*prefix, str(environment.python), "-c", "import json, os; print(json.dumps(dict(os.environ)))"],
                            env={**base, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     if asked.returncode != 0:
         raise Unavailable("pye run: " + asked.stderr.strip().replace("\n", " "))
     seen = json.loads(asked.stdout)
     changed = {name: value for name, value in seen.items() if base.get(name) != value}
-    boot = changed.get("PYTHONPATH", "").partition(":")[0]
-    if "PYE_PACKAGES" in changed and os.path.isdir(boot):
-        return Activation(variables=changed)
-    return Activation(prefix=prefix, variables=variables)
+    boot = changed.get("PYTHONPATH", "")
+    # Not before: pye may be a Python program itself, of another version than what `search` is for.
+    paths = [path for path in (boot, *map(str, search)) if path]
+    found = Activation(variables=changed) if "PYE_PACKAGES" in changed and os.path.isdir(boot) else Activation(prefix, [], dict(variables))
+    if paths:
+        found.variables["PYTHONPATH"] = ":".join(paths)
+    return found
 
 
 def require_image(environment, activation_, imports, **variables):

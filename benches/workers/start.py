@@ -52,15 +52,14 @@ def measure(environment, contenders, pye, rounds, small, unavailable, note):
 
 
 def _activate(environment, tree, way, pye, package):
-    search = {"PYTHONPATH": str(tree)}
     if way == "stock":
-        activation = Activation(variables=search)
+        activation = Activation(variables={"PYTHONPATH": str(tree)})
     elif way == "pye":
         packages.link(pye, tree, package)
-        activation = packages.activation(environment, pye, [(tree, package)], {**search, **packages.PORTABLE})
+        activation = packages.activation(environment, pye, [(tree, package)], image=False, search=[tree])
     else:
         packages.link_image(pye, tree, package, environment)
-        activation = packages.activation(environment, pye, [(tree, package)], search)
+        activation = packages.activation(environment, pye, [(tree, package)], image=True, search=[tree])
         packages.require_image(environment, activation, "import argparse")
     script = "import argparse; print(argparse.__file__)"
     asked = subprocess.run(activation.command(environment, "-c", script), env=activation.environment(environment), check=True,

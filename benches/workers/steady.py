@@ -1,7 +1,6 @@
 """Steady speed of code that comes from an image: programs of pyperformance and loops over the standard library, timed by pyperf in fresh
 processes, contenders in turn."""
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -100,9 +99,8 @@ def _programs(environment):
 
 
 def _activate(environment, library, programs, way, pye):
-    search = {"PYTHONPATH": "%s%s%s" % (programs, os.pathsep, library)}
     if way == "stock":
-        return Activation(variables=search)
+        return Activation(variables={"PYTHONPATH": "%s:%s" % (programs, library)})
     pairs = [(root, environment.work / ("steady-%s-%s.pye" % (name, way)))
              for name, root in (("programs", programs), ("stdlib", environment.about["stdlib"]))]
     for root, package in pairs:
@@ -110,7 +108,7 @@ def _activate(environment, library, programs, way, pye):
             packages.link(pye, root, package)
         else:
             packages.link_image(pye, root, package, environment)
-    activation = packages.activation(environment, pye, pairs, {**search, **(packages.PORTABLE if way == "pye" else {})})
+    activation = packages.activation(environment, pye, pairs, image=way == "pye-image", search=[programs, library])
     if way == "pye-image":
         packages.require_image(environment, activation, "import bm_richards, difflib")
     return activation

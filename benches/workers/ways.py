@@ -84,7 +84,7 @@ def pye(environment, workload, pye):
     pairs = [(environment.about[name], environment.work / (name + ".pye")) for name in ROOTS]
     for root, package in pairs:
         packages.link(pye, root, package)
-    return packages.activation(environment, pye, pairs, packages.PORTABLE)
+    return packages.activation(environment, pye, pairs, image=False)
 
 
 def pye_image(environment, workload, pye):
@@ -94,7 +94,7 @@ def pye_image(environment, workload, pye):
     pairs = [(environment.about[name], environment.work / ("%s-%s.pye" % (workload.name, name))) for name in ROOTS]
     for root, package in pairs:
         packages.link_image(pye, root, package, environment, profile)
-    activation = packages.activation(environment, pye, pairs, {})
+    activation = packages.activation(environment, pye, pairs, image=True)
     imports = "sys.path.insert(0, %r); import imports" % str(workload.directory(environment))
     packages.require_image(environment, activation, imports)
     return activation
