@@ -4,29 +4,41 @@ import json
 import os
 import socket
 import subprocess
+from dataclasses import dataclass
 
+import attempts
 import memory
 import processes
-import timing
 from activation import Activation, Unavailable
 
-# Bytes of all objects together, as sys.getsizeof has them.
+# Bytes of all objects together (workloads/cache/make.py).
 SIZE, SMALL = 200_000_000, 2_000_000
 WORKERS = 4
 # As the workers of sessions.py.
 PATIENCE = 300
 
-# Name, the form of the file, whether gc.freeze() comes before the fork.
-FORMS = [("plain objects", "pickle", False), ("the same, gc.freeze()", "pickle", True), ("pye.load", "pye", False)]
+
+@dataclass(frozen=True)
+class Form:
+    """What workers read.
+
+    name    for tables
+    file    what it is read from: a pickle, or what pye.dump has written
+    freeze  gc.freeze() before the fork
+    """
+
+    name: str
+    file: str
+    freeze: bool
 
 
-def measure(environment, checkout, rounds, small, unavailable, note):
+FORMS = [Form("plain objects", "pickle", False), Form("the same, gc.freeze()", "pickle", True), Form("pye.load", "pye", False)]
+
+
+def measure(environment, checkout, rounds, small, unavailable, failed, note):
     """One for each form: {"form", "file": bytes of it, "size": bytes of the objects, "rounds": each {"open": seconds, "growth": for each
     worker bytes of USS after reading all less before, "total_pss": bytes after reading, "read": seconds of each worker}}."""
     size = SMALL if small else SIZE
-    directory = environment.work / "cache"
-    directory.mkdir(exist_ok=True)
-    found = []
     try:
         pye = _package(environment, checkout)
     except Unavailable as reason:
@@ -35,30 +47,33 @@ def measure(environment, checkout, rounds, small, unavailable, note):
     activations = {"pickle": Activation(), "pye": pye}
     files = {}
     for form, activation in activations.items():
-        if activation is None:
-            continue
-        note("cache: writing %s" % form)
-        files[form] = directory / ("%d.%s" % (size, form))
-        done = subprocess.run(
-            activation.command(environment, environment.workloads / "cache" / "make.py", form, size, files[form]),
-            env=activation.environment(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
-        if done.returncode != 0:
-            if form != "pye":
-                raise RuntimeError(done.stdout)
-            unavailable["cache: pye.load"] = "pye.dump: " + (done.stdout.strip().splitlines() or ["?"])[-1]
-            del files[form]
+        if activation is not None:
+            note("cache: writing %s" % form)
+            with attempts.attempt(failed, "cache, writing: " + form):
+                files[form] = _write(environment, activation, form, size)
     os.sync()
-    able = [one for one in FORMS if one[1] in files]
-    runs = {name: [] for name, _, _ in able}
-    for run, (name, form, freeze) in timing.in_turn(able, rounds):
-        note("cache: round %d of %d: %s" % (run + 1, rounds, name))
-        runs[name].append(_round(environment, activations[form], form, files[form], freeze))
-    sums = {one["sum"] for each in runs.values() for one in each}
-    if len(sums) != 1:
-        raise RuntimeError("workers read different things: %s" % sorted(sums))
-    for name, form, _ in able:
-        found.append({"form": name, "file": files[form].stat().st_size, "size": size, "rounds": runs[name]})
-    return found
+    able = [one for one in FORMS if one.file in files]
+
+    def round_(run, one):
+        note("cache: round %d of %d: %s" % (run + 1, rounds, one.name))
+        return _round(environment, activations[one.file], one, files[one.file])
+
+    runs = attempts.in_turn(able, rounds, failed, "cache", round_)
+    with attempts.attempt(failed, "cache"):
+        _one({each["sum"] for rounds_ in runs.values() for each in rounds_})
+    return [{"form": one.name, "file": files[one.file].stat().st_size, "size": size, "rounds": runs[one.name]}
+            for one in able if one.name in runs]
+
+
+def _write(environment, activation, form, size):
+    """The file."""
+    path = environment.work / ("cache-%d.%s" % (size, form))
+    command = activation.command(environment, environment.workloads / "cache" / "make.py", form, size, path)
+    done = subprocess.run(command, env=activation.environment(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          universal_newlines=True)
+    if done.returncode != 0:
+        raise processes.Ended("%s\n%s" % (" ".join(command), done.stdout.strip()))
+    return path
 
 
 def _package(environment, checkout):
@@ -72,7 +87,7 @@ def _package(environment, checkout):
     return activation
 
 
-def _round(environment, activation, form, path, freeze):
+def _round(environment, activation, form, path):
     """A fresh parent that opens the cache and forks workers that read it."""
     with contextlib.ExitStack() as stack:
         ours, theirs = socket.socketpair()
@@ -80,7 +95,7 @@ def _round(environment, activation, form, path, freeze):
         ours.settimeout(PATIENCE)
         script = environment.workloads / "cache" / "share.py"
         holder = stack.enter_context(processes.started(
-            activation.command(environment, script, form, path, int(freeze), WORKERS, theirs.fileno()), activation.environment(environment),
+            activation.command(environment, script, form.file, path, int(form.freeze), WORKERS, theirs.fileno()), activation.environment(environment),
             str(environment.work / "log"), pass_fds=[theirs.fileno()]))
         theirs.close()
         answers = stack.enter_context(ours.makefile("rb"))

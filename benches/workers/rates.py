@@ -8,6 +8,6 @@ def paired(values, base):
 
 
 def over_programs(programs, contender, base):
-    """For each program the median of the rounds' ratios, and the geometric mean of those: (list, number)."""
-    medians = [median(paired(times[contender], times[base])) for times in programs.values()]
-    return medians, geometric_mean(medians)
+    """For each program that both could run the median of the rounds' ratios, by name, and the geometric mean of those."""
+    medians = {name: median(paired(times[contender], times[base])) for name, times in programs.items() if {contender, base} <= set(times)}
+    return medians, geometric_mean(medians.values())

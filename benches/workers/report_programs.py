@@ -8,22 +8,19 @@ from table import mb, table
 
 def start(found, markdown):
     """Small programs from a large package."""
-    text = _programs(found["programs"], markdown)
-    if not text:
+    if not any(found["programs"].values()):
         return ""
     sizes = ", ".join("%s %s MB" % (name, mb(size)) for name, size in found["packages"].items())
-    rounds = len(next(iter(next(iter(found["programs"].values())).values())))
     about = "whole processes that import three modules, of a tree with %s MB of .pyc (packages: %s): median of %d rounds in turn"
-    return title(about % (mb(found["pyc"]), sizes or "none", rounds), markdown) + text
+    return title(about % (mb(found["pyc"]), sizes or "none", _rounds(found["programs"])), markdown) + _programs(found["programs"], markdown)
 
 
 def steady(found, markdown):
     """Programs of pyperformance and loops."""
-    if not found:
+    if not any(found.values()):
         return ""
-    rounds = len(next(iter(next(iter(found.values())).values())))
-    return title(
-        "steady speed, pyperf in fresh processes: one pass, median of %d rounds in turn" % rounds, markdown) + _programs(found, markdown)
+    about = "steady speed, pyperf in fresh processes: one pass, median of %d rounds in turn"
+    return title(about % _rounds(found), markdown) + _programs(found, markdown)
 
 
 def cache(found, markdown):
@@ -48,17 +45,20 @@ def mean_growth(round_):
     return sum(round_["growth"]) / len(round_["growth"])
 
 
+def _rounds(programs):
+    """How many there were."""
+    return max(len(values) for times in programs.values() for values in times.values())
+
+
 def _programs(programs, markdown):
     """A row for each program, and the geometric mean of the ratios to stock."""
-    names = list(next(iter(programs.values()), ()))
-    if not names:
-        return ""
-    others = [name for name in names if name != BASE] if BASE in names else []
-    rows = [["program", *("%s ms" % name for name in names), *("× %s" % name for name in others)]]
-    ratios = {name: over_programs(programs, name, BASE) for name in others}
-    for number, (program, times) in enumerate(programs.items()):
-        rows.append([program, *("%.2f" % (1000 * median(times[name])) for name in names),
-                     *("%.3f" % ratios[name][0][number] for name in others)])
-    if others:
-        rows.append(["geometric mean", *("" for _ in names), *("%.3f" % ratios[name][1] for name in others)])
+    names = list(dict.fromkeys(name for times in programs.values() for name in times))
+    ratios = {name: over_programs(programs, name, BASE) for name in names
+              if name != BASE and any({name, BASE} <= set(times) for times in programs.values())}
+    rows = [["program", *("%s ms" % name for name in names), *("× %s" % name for name in ratios)]]
+    for program, times in programs.items():
+        rows.append([program, *("%.2f" % (1000 * median(times[name])) if name in times else "failed" for name in names),
+                     *("%.3f" % medians[program] if program in medians else "–" for medians, _ in ratios.values())])
+    if ratios:
+        rows.append(["geometric mean", *("" for _ in names), *("%.3f" % mean for _, mean in ratios.values())])
     return table(rows, markdown)

@@ -3,9 +3,9 @@ import concurrent.futures
 import contextlib
 import time
 
+import attempts
 import ksm
 import processes
-import timing
 import visits
 
 
@@ -14,6 +14,7 @@ class Server:
 
     def __init__(self, contender, port, processes_, clerks, pool):
         self.contender = contender
+        self.name = contender.name
         self._processes = processes_
         self._clerks = clerks
         self._pool = pool
@@ -51,19 +52,22 @@ def server(environment, workload, contender, activation, workers):
         yield warm
 
 
-def rates(environment, workload, contenders, activations, workers, runs, note):
+def rates(environment, workload, contenders, activations, workers, runs, failed, note):
     """For each contender by name the passes of `runs` rounds. All servers stay up meanwhile, and one at a time has requests."""
-    found = {contender.name: [] for contender in contenders}
+    what = "%s, requests to %d workers" % (workload.name, workers)
     with contextlib.ExitStack() as stack:
         servers = []
         for contender in contenders:
-            servers.append(stack.enter_context(server(environment, workload, contender, activations[contender.name], workers)))
-        for run, one in timing.in_turn(servers, runs):
+            with attempts.attempt(failed, "%s: %s" % (what, contender.name)):
+                servers.append(stack.enter_context(server(environment, workload, contender, activations[contender.name], workers)))
+
+        def pass_(run, one):
+            note(run, one.contender)
             with ksm.running() if one.contender.ksm else contextlib.nullcontext():
                 began = ksm.cpu_seconds() if one.contender.ksm else 0.0
                 measured = one.pass_(2 + run)
                 if one.contender.ksm:
                     measured["ksm_cpu"] = (ksm.cpu_seconds() - began) / measured["requests"]
-            found[one.contender.name].append(measured)
-            note(run, one.contender)
-    return found
+            return measured
+
+        return attempts.in_turn(servers, runs, failed, what, pass_)

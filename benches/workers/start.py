@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import subprocess
 
+import attempts
 import packages
 import timing
 from activation import Activation, Unavailable
@@ -18,7 +19,7 @@ PROGRAMS = [
 LEFT_OUT_WHEN_SMALL = ("test", "tests", "idlelib", "lib2to3", "pydoc_data", "turtledemo")
 
 
-def measure(environment, contenders, pye, rounds, small, unavailable, note):
+def measure(environment, contenders, pye, rounds, small, unavailable, failed, note):
     """{"pyc": bytes of all modules, "packages": bytes of the package of each contender, "programs": for each program {contender: seconds
     of each round, from before the start of the process to its end}}. `small` leaves site-packages out."""
     note("start: copying and compiling the tree")
@@ -27,10 +28,11 @@ def measure(environment, contenders, pye, rounds, small, unavailable, note):
     activations = {}
     for one in contenders:
         note("start: preparing %s" % one.name)
-        try:
-            activations[one.name] = _activate(environment, tree, one.way, pye, package.get(one.way))
-        except Unavailable as reason:
-            unavailable["start: " + one.name] = str(reason)
+        with attempts.attempt(failed, "start, preparing: " + one.name):
+            try:
+                activations[one.name] = _activate(environment, tree, one.way, pye, package.get(one.way))
+            except Unavailable as reason:
+                unavailable["start: " + one.name] = str(reason)
     able = [one for one in contenders if one.name in activations]
     found = {
         "pyc": sum(path.stat().st_size for path in tree.rglob("__pycache__/*.%s.pyc" % environment.about["cache_tag"])),
@@ -42,12 +44,14 @@ def measure(environment, contenders, pye, rounds, small, unavailable, note):
         script.write_text("".join("import %s\n" % name for name in modules.split()))
         commands = {one.name: activations[one.name].command(environment, script) for one in able}
         variables = {one.name: activations[one.name].environment(environment) for one in able}
-        times = found["programs"][modules] = {one.name: [] for one in able}
-        for one in able:
-            timing.lasts(commands[one.name], variables[one.name])
-        for run, one in timing.in_turn(able, rounds):
-            note("start: program %d of %d, round %d of %d: %s" % (number + 1, len(PROGRAMS), run + 1, rounds, one.name))
-            times[one.name].append(timing.lasts(commands[one.name], variables[one.name]))
+
+        def lasts(run, one):
+            note("start: program %d of %d, round %d of %d: %s" % (number + 1, len(PROGRAMS), run, rounds, one.name))
+            return timing.lasts(commands[one.name], variables[one.name])
+
+        # The first round is for what is read only once.
+        times = attempts.in_turn(able, rounds + 1, failed, "start: " + modules, lasts)
+        found["programs"][modules] = {name: values[1:] for name, values in times.items()}
     return found
 
 

@@ -6,8 +6,9 @@ import shutil
 import subprocess
 import tempfile
 
+import attempts
 import packages
-import timing
+import processes
 from activation import Activation, Unavailable
 
 REQUIREMENTS = ["pyperformance==1.14.0", "pyperf==2.10.0"]
@@ -46,7 +47,7 @@ FROM = (3, 12)
 VALUES, WARMUPS, LONG = 3, 1, 0.1
 
 
-def measure(environment, contenders, pye, rounds, small, unavailable, note):
+def measure(environment, contenders, pye, rounds, small, unavailable, failed, note):
     """For each program {contender: seconds of one pass in each round}."""
     note("steady: preparing the programs")
     if tuple(environment.about["version"]) < FROM:
@@ -60,22 +61,26 @@ def measure(environment, contenders, pye, rounds, small, unavailable, note):
     activations = {}
     for one in contenders:
         note("steady: preparing %s" % one.name)
-        try:
-            activations[one.name] = _activate(environment, library, programs, one.way, pye)
-        except Unavailable as reason:
-            unavailable["steady: " + one.name] = str(reason)
+        with attempts.attempt(failed, "steady, preparing: " + one.name):
+            try:
+                activations[one.name] = _activate(environment, library, programs, one.way, pye)
+            except Unavailable as reason:
+                unavailable["steady: " + one.name] = str(reason)
     able = [one for one in contenders if one.name in activations]
     found = {}
     for name, module, arguments in PROGRAMS:
         if not able or small and name not in SMOKE:
             continue
         note("steady: %s" % name)
-        loops = 1 if small else _calibrate(environment, activations[able[0].name], module, arguments)
-        found[name] = {one.name: [] for one in able}
-        for run, one in timing.in_turn(able, rounds):
-            note("steady: %s, round %d of %d: %s" % (name, run + 1, rounds, one.name))
-            found[name][one.name].append(_seconds(environment, activations[one.name], run, module, [
-                *arguments, "--loops=%d" % loops, "--values=%d" % VALUES, "--warmups=%d" % WARMUPS]))
+        with attempts.attempt(failed, "steady: " + name):
+            loops = 1 if small else _calibrate(environment, activations[able[0].name], module, arguments)
+            more = [*arguments, "--loops=%d" % loops, "--values=%d" % VALUES, "--warmups=%d" % WARMUPS]
+
+            def seconds(run, one):
+                note("steady: %s, round %d of %d: %s" % (name, run + 1, rounds, one.name))
+                return _seconds(environment, activations[one.name], run, module, more)
+
+            found[name] = attempts.in_turn(able, rounds, failed, "steady: " + name, seconds)
     return found
 
 
@@ -89,12 +94,12 @@ def _programs(environment):
         if done.returncode != 0:
             raise Unavailable("pip cannot install pyperformance: " + (done.stdout.strip().splitlines() or ["?"])[-1])
     programs.mkdir(exist_ok=True)
-    for path in (library / "pyperformance" / "data-files" / "benchmarks").glob("bm_*/run_benchmark.py"):
-        shutil.copy2(str(path), str(programs / (path.parent.name + ".py")))
+    for module in sorted({module for _, module, _ in PYPERFORMANCE}):
+        for path in (library / "pyperformance" / "data-files" / "benchmarks" / module).glob("*.py"):
+            name = module if path.stem == "run_benchmark" else path.stem
+            shutil.copy2(str(path), str(programs / (name + ".py")))
     shutil.copy2(str(environment.workloads / "steady" / "stdlib_loops.py"), str(programs))
-    # Other programs than those above may be for other versions.
-    subprocess.run([str(environment.python), "-m", "compileall", "-qq", str(programs), str(library)], env=environment.base(),
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run([str(environment.python), "-m", "compileall", "-qq", str(programs), str(library)], check=True, env=environment.base())
     return library, programs
 
 
@@ -134,5 +139,5 @@ def _run(environment, activation, seed, module, arguments):
         done = subprocess.run(command, env=activation.environment(environment, PYTHONHASHSEED=str(seed)), cwd=scratch,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
         if done.returncode != 0:
-            raise RuntimeError("%s\n%s" % (" ".join(command), done.stdout.strip()))
+            raise processes.Ended("%s\n%s" % (" ".join(command), done.stdout.strip()))
         return json.loads(path.read_text())

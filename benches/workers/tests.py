@@ -7,6 +7,7 @@ import xml.etree.ElementTree
 
 sys.dont_write_bytecode = True
 
+import attempts
 import chart
 import comparison
 import contenders
@@ -49,6 +50,18 @@ class Tests(unittest.TestCase):
         order = list(timing.in_turn(["a", "b", "c"], 3))
         self.assertEqual([name for run, name in order], ["a", "b", "c", "b", "c", "a", "c", "a", "b"])
         self.assertEqual([run for run, name in order], [0, 0, 0, 1, 1, 1, 2, 2, 2])
+
+    def test_one_that_fails_is_left_out_and_named(self):
+        failed = {}
+
+        def do(number, one):
+            if (number, one.name) == (1, "pye"):
+                raise ValueError("no more")
+            return number
+
+        those = [one for one in contenders.ALL if one.name in ("stock", "pye")]
+        self.assertEqual(attempts.in_turn(those, 3, failed, "part", do), {"stock": [0, 1, 2]})
+        self.assertEqual(failed, {"part: pye": "ValueError: no more"})
 
     def test_names_of_contenders_differ_and_stock_is_the_first(self):
         names = [one.name for one in contenders.ALL]
@@ -144,12 +157,16 @@ class Tests(unittest.TestCase):
     def test_programs_count_by_the_geometric_mean_of_their_medians(self):
         programs = {"a": {"stock": [1.0, 2.0, 4.0], "other": [2.0, 4.0, 4.0]}, "b": {"stock": [1.0] * 3, "other": [0.5] * 3}}
         medians, mean = rates.over_programs(programs, "other", "stock")
-        self.assertEqual(medians, [2.0, 0.5])
+        self.assertEqual(medians, {"a": 2.0, "b": 0.5})
         self.assertAlmostEqual(mean, 1.0)
         rows = cells(report_programs.steady(programs, markdown=True))
         self.assertEqual(rows[2], ["a", "2000.00", "4000.00", "2.000"])
         self.assertEqual(rows[-1], ["geometric mean", "", "", "1.000"])
         self.assertEqual(report_programs.steady({}, markdown=True), "")
+        # What failed is said, and is no part of the mean.
+        del programs["b"]["other"]
+        rows = cells(report_programs.steady(programs, markdown=True))
+        self.assertEqual(rows[-2:], [["b", "1000.00", "failed", "–"], ["geometric mean", "", "", "2.000"]])
         # Of one contender there are no ratios.
         self.assertEqual(cells(report_programs.steady({"a": {"other": [1.0]}}, markdown=True))[-1], ["a", "1000.00"])
 

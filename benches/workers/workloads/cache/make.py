@@ -22,8 +22,10 @@ def row(number, random_):
 
 
 def size(value):
-    """Bytes of a value and of all that it holds."""
-    return sys.getsizeof(value) + (sum(map(size, value)) if type(value) is tuple else 0)
+    """Bytes that a value and all that it holds take: CPython gives memory out in steps of 16."""
+    if value is None or type(value) is bool:
+        return 0
+    return (sys.getsizeof(value) + 15) // 16 * 16 + (sum(map(size, value)) if type(value) is tuple else 0)
 
 
 def main():
