@@ -57,7 +57,7 @@ def _programs(programs, markdown):
               if name != BASE and any({name, BASE} <= set(times) for times in programs.values())}
     rows = [["program", *("%s ms" % name for name in names), *("× %s" % name for name in ratios)]]
     for program, times in programs.items():
-        rows.append([program, *("%.2f" % (1000 * median(times[name])) if name in times else "failed" for name in names),
+        rows.append([program, *("%.3f" % (1000 * median(times[name])) if name in times else "failed" for name in names),
                      *("%.3f" % medians[program] if program in medians else "–" for medians, _ in ratios.values())])
     if ratios:
         rows.append(["geometric mean", *("" for _ in names), *("%.3f" % mean for _, mean in ratios.values())])

@@ -21,7 +21,6 @@ PYPERFORMANCE = [
     ("base64_small", "bm_base64", []),
     ("deepcopy", "bm_deepcopy", []),
     ("logging_format", "bm_logging", ["format"]),
-    ("mdp", "bm_mdp", []),
     ("pathlib", "bm_pathlib", []),
     ("pickle_pure_python", "bm_pickle", ["--pure-python", "pickle"]),
     ("regex_compile", "bm_regex_compile", []),

@@ -160,15 +160,15 @@ class Tests(unittest.TestCase):
         self.assertEqual(medians, {"a": 2.0, "b": 0.5})
         self.assertAlmostEqual(mean, 1.0)
         rows = cells(report_programs.steady(programs, markdown=True))
-        self.assertEqual(rows[2], ["a", "2000.00", "4000.00", "2.000"])
+        self.assertEqual(rows[2], ["a", "2000.000", "4000.000", "2.000"])
         self.assertEqual(rows[-1], ["geometric mean", "", "", "1.000"])
         self.assertEqual(report_programs.steady({}, markdown=True), "")
         # What failed is said, and is no part of the mean.
         del programs["b"]["other"]
         rows = cells(report_programs.steady(programs, markdown=True))
-        self.assertEqual(rows[-2:], [["b", "1000.00", "failed", "–"], ["geometric mean", "", "", "2.000"]])
+        self.assertEqual(rows[-2:], [["b", "1000.000", "failed", "–"], ["geometric mean", "", "", "2.000"]])
         # Of one contender there are no ratios.
-        self.assertEqual(cells(report_programs.steady({"a": {"other": [1.0]}}, markdown=True))[-1], ["a", "1000.00"])
+        self.assertEqual(cells(report_programs.steady({"a": {"other": [1.0]}}, markdown=True))[-1], ["a", "1000.000"])
 
     def test_a_cache_grows_by_part_of_its_size(self):
         round_ = {"open": 0.0025, "growth": [1_000_000, 3_000_000], "total_pss": 50_000_000, "read": [1.0, 2.0]}

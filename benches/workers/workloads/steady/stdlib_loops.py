@@ -53,7 +53,7 @@ def difflib_loop():
     import difflib
 
     left = TEXT.splitlines()
-    right = [line.replace("of", "from") if i % 5 else line + "!" for i, line in enumerate(left) if i % 11]
+    right = [line if i % 5 else line.replace("of", "from") for i, line in enumerate(left) if i % 11]
     return lambda: list(difflib.unified_diff(left, right))
 
 
