@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 import containers
 import processes
@@ -242,7 +243,7 @@ def _get(port, path):
 
 def _lines(fd, number, started):
     """So many lines of JSON from a pipe that the processes of `started` write to."""
-    data = b""
+    data, end = b"", time.monotonic() + PATIENCE
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
         while data.count(b"\n") < number:
@@ -250,6 +251,8 @@ def _lines(fd, number, started):
                 for process in started:
                     if processes.has_ended(process):
                         raise processes.ended(process)
+                if time.monotonic() > end:
+                    raise TimeoutError("%d of %d workers said that they are ready, within %d s" % (data.count(b"\n"), number, PATIENCE))
                 continue
             more = os.read(fd, 65536)
             if not more:

@@ -150,7 +150,7 @@ def activate(measured, workload, contenders, pye, results):
             made[one.way] = prepared(measured, workload, one.way, pye)
         found = made[one.way]
         if isinstance(found, Unavailable):
-            results["unavailable"][one.name] = str(found)
+            results["unavailable"]["%s: %s" % (workload.name, one.name)] = str(found)
         elif isinstance(found, Exception):
             results["failed"]["%s, preparing: %s" % (workload.name, one.name)] = "%s: %s" % (type(found).__name__, found)
         else:
