@@ -7,10 +7,12 @@ FUZZ_SECONDS ?= 60
 BENCH_ARGS ?=
 # More arguments for the worker benchmark; BENCH_ARGS are for all.
 WORKERS_ARGS ?=
+# Interpreters for bench-image, e.g. pythons or virtual environments that have both workloads.
+IMAGE_PYTHONS ?=
 BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test stage wheel demo demo-files bench bench-workers bench-smoke bless fuzz doc lint deny ci clean
+.PHONY: help tools test stage wheel demo demo-files bench bench-workers bench-image bench-smoke bless fuzz doc lint deny ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +54,9 @@ bench: tools ## Run all benchmarks (BENCH_ARGS= for arguments of all, e.g. --mar
 bench-workers: tools ## Measure Django and science workers in memory, time and requests (WORKERS_ARGS= for arguments; an hour or two)
 	python/stage >/dev/null
 	benches/workers/run $(BENCH_ARGS) $(WORKERS_ARGS)
+
+bench-image: tools ## Measure what images must reach, on the interpreters IMAGE_PYTHONS (virtual environments or programs; hours)
+	benches/image $(IMAGE_PYTHONS) -- $(BENCH_ARGS) $(WORKERS_ARGS)
 
 bench-smoke: tools ## Run all benchmarks once on a small corpus, to see that they work
 	benches/corpus --small

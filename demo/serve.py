@@ -25,7 +25,7 @@ import processes
 import serving
 import sessions
 import visits
-import ways
+from activation import Activation
 from table import mb, table
 
 WORKERS = 4
@@ -34,7 +34,7 @@ WARMING, TIMED = 1, 3
 # In turn, so that what else the machine does meanwhile troubles both.
 ROUNDS = 1 if os.environ.get("DEMO_QUICK") else 2
 # pye is installed in the virtual environment: nothing needs to be set.
-CONTENDERS = {"stock": ways.Activation(variables={"PYE": "0"}), "pye": ways.Activation()}
+CONTENDERS = {"stock": Activation(variables={"PYE": "0"}), "pye": Activation()}
 
 # As the field "method" of the report has it.
 METHODS = {"page_frames": "by page frame numbers, exact", "pagemap_bits": "by the bits of /proc/PID/pagemap: pages that any process has, too",
@@ -89,7 +89,7 @@ def served(measured, workload, name, activation):
         for clerk in clerks:
             clerk.log_in()
         with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-            warm = serving.Server(None, port, [*workers, server.pid], clerks, pool)
+            warm = serving.Server(port, [*workers, server.pid], clerks, pool)
             passes = [warm.pass_(turn) for turn in range(WARMING + TIMED)]
         found = memory.snapshot(workers, [server.pid])
         one = {

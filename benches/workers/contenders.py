@@ -35,8 +35,11 @@ ALL = [
     Contender("zip", "zip", MODES, False, False, "zipimport of site-packages in one zip, stored"),
     Contender("pycds", "pycds", MODES, False, False, "code-data-share: an image of code objects"),
     Contender("pycds+freeze", "pycds", ("preload",), True, False, "code-data-share, and gc.freeze() between preload and fork"),
-    Contender("pye", "pye", MODES, False, False, "pye run"),
+    Contender("pye", "pye", MODES, False, False, "pye run, portable form"),
     Contender("pye+freeze", "pye", ("preload",), True, False, "pye run, and gc.freeze() between preload and fork"),
     Contender("pye+ksm", "pye", MODES, False, True, "pye run, and KSM"),
     Contender("pye+freeze+ksm", "pye", ("preload",), True, True, "all three"),
+    Contender("pye-image", "pye-image", MODES, False, False, "pye run, code objects mapped (pye link --image)"),
+    Contender("pye-image+freeze", "pye-image", ("preload",), True, False, "the same, and gc.freeze() between preload and fork"),
+    Contender("pye-image+ksm", "pye-image", MODES, False, True, "the same, and KSM"),
 ]

@@ -1,9 +1,11 @@
 """The virtual environment that is measured, and the copy of the workloads that runs in it."""
+import importlib.util
 import json
 import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -26,10 +28,16 @@ def requirements(version, workloads):
 DESCRIBE = """
 import json, os, platform, sys, sysconfig
 paths = sysconfig.get_paths()
+# A distribution may have the library, too, and a program that does not use it.
+with open("/proc/self/maps") as maps:
+    shared = "/libpython" in maps.read()
+with open(sys.executable, "rb") as program:
+    # e_type of <elf.h>; 2 is ET_EXEC: always at the same addresses.
+    kind = int.from_bytes(program.read(18)[16:], sys.byteorder)
 print(json.dumps({
     "version": list(sys.version_info[:3]), "debug": hasattr(sys, "gettotalrefcount"), "virtual": sys.prefix != sys.base_prefix,
     "implementation": platform.python_implementation(), "compiler": platform.python_compiler(),
-    "shared": bool(sysconfig.get_config_var("Py_ENABLE_SHARED")),
+    "shared": shared, "fixed": not shared and kind == 2,
     "stdlib": paths["stdlib"], "site": paths["purelib"], "cache_tag": sys.implementation.cache_tag,
     "executable": os.path.realpath(sys.executable),
 }))
@@ -140,7 +148,7 @@ def made(python, out, workloads):
     there. Needs the network the first time."""
     about = describe(python)
     version = ".".join(str(number) for number in about["version"])
-    directory = out / ("venv-%s" % version)
+    directory = out / ("venv-%s%s" % (version, "-debug" if about["debug"] else ""))
     record = directory / "requirements.json"
     wanted = requirements(about["version"], workloads)
     have = json.loads(record.read_text()) if record.exists() else {"of": about["executable"], "requirements": []}
@@ -151,15 +159,26 @@ def made(python, out, workloads):
     if missing:
         print("making %s: %s" % (directory, " ".join(missing)), flush=True)
         if not record.exists():
-            _run([python, "-m", "venv", "--clear", directory],
-                 "%s cannot make a virtual environment (on Debian: apt install python%d.%d-venv); --venv DIR names one"
-                 % (python, *about["version"][:2]))
+            _make(python, directory)
         _run([directory / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check",
               *missing],
              "pip cannot install the packages: they need the network the first time, and Python 3.9 or newer; --venv DIR names "
              "an environment that has them")
         record.write_text(json.dumps({"of": about["executable"], "requirements": have["requirements"] + missing}))
     return directory / "bin" / "python"
+
+
+def _make(python, directory):
+    """An empty virtual environment with pip: by venv, or where that lacks ensurepip, as Debian's does, by virtualenv."""
+    try:
+        _run([python, "-m", "venv", "--clear", directory], "")
+    except CannotMeasure as reason:
+        if importlib.util.find_spec("virtualenv") is None:
+            version = "%d.%d" % tuple(describe(python)["version"][:2])
+            raise CannotMeasure("%s%s cannot make a virtual environment: pip install virtualenv (on Debian also: apt install python%s-venv); "
+                                "or name one by --venv DIR" % (reason, python, version)) from None
+        _run([sys.executable, "-m", "virtualenv", "--quiet", "--clear", "--python", python, directory],
+             "neither venv nor virtualenv can make a virtual environment for %s; --venv DIR names one" % python)
 
 
 def _run(command, hint):

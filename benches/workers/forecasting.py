@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 
 import timing
-import ways
+from activation import Activation
 
 
 def forecast(environment, workload, pye):
@@ -13,7 +13,7 @@ def forecast(environment, workload, pye):
     when this Python cannot have the portable form."""
     with tempfile.TemporaryDirectory(dir=environment.scratch) as scratch, open(os.devnull, "w") as sink:
         report = os.path.join(scratch, "forecast.json")
-        activation = ways.Activation(prefix=[*pye, "estimate", "--json", "--output", report, "--"])
+        activation = Activation(prefix=[*pye, "estimate", "--json", "--output", report, "--"])
         subprocess.run(timing.imports_command(environment, workload, activation, sink.fileno()), check=True,
                        env=activation.environment(environment), pass_fds=[sink.fileno()])
         with open(report) as file:

@@ -27,7 +27,7 @@ def through_stages(environment, workload, contender, activation, mode, workers, 
             if contender.ksm:
                 result["ksm_cpu"] += ksm.settle()
             result["stages"][stage] = memory.snapshot(session.workers, session.parents)
-            if pye is not None and contender.way == "pye" and stage in "AC":
+            if pye is not None and contender.way.startswith("pye") and stage in "AC":
                 result["blobs"][stage] = memory.shared_blobs(pye, session.workers, session.parents)
 
         note("A")

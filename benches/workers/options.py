@@ -20,6 +20,12 @@ Launch modes:
 Stages, at which memory is read while all workers live:
   A        imports done, or just forked          C  after real work and gc.collect()
   B        after gc.collect()                    D  after taking and dropping a reference to every object
+Measurements:
+  memory   the stages above                      time     start and imports, in fresh processes
+  forecast what `pye estimate` says of it        requests requests per second (django)
+  start    ten small programs that import from a tree of 100 MB and more
+  steady   programs of pyperformance, and loops over the standard library, whose code comes from packages
+  cache    200 MB of tuples, strings and numbers that forked workers read: pye.load against plain objects
 USS is Private_Clean + Private_Dirty, mean of the workers; total PSS is that of all workers and their parents. MB are 10^6 bytes.
 
 Contenders:
@@ -57,6 +63,7 @@ def parse():
     how.add_argument("--markdown", action="store_true", help="tables for RESULTS.md")
     how.add_argument("--json", metavar="FILE", type=pathlib.Path, help="also write every single figure")
     how.add_argument("--chart", metavar="FILE", type=pathlib.Path, help="also draw the memory at stage C (SVG)")
+    how.add_argument("--targets", action="store_true", help="also set what images must reach against what was measured")
     how.add_argument("--from", dest="source", metavar="FILE", type=pathlib.Path, help="measure nothing: print and draw what --json wrote")
     options = parser.parse_args()
     chosen = set(options.only)
@@ -64,7 +71,7 @@ def parse():
     options.parts = [name for name in PARTS if name in chosen] or PARTS
     if options.smoke:
         options.runs, options.workers, options.modes = 1, [2], ["fork", "preload"]
-        options.contenders = [name for name in options.contenders if name in ("stock", "freeze", "pye")]
+        options.contenders = [name for name in options.contenders if name in ("stock", "freeze", "pye", "pye-image")]
         if chosen == set(sessions.WORKLOADS) | set(PARTS):
             # The packages of the other one take longer to install than all of the smoke may.
             options.workloads = ["django"]
@@ -72,8 +79,10 @@ def parse():
     return options
 
 
-# What is measured of a workload.
-PARTS = ["memory", "forecast", "time", "requests"]
+# What is measured of a workload, and what of an interpreter.
+OF_WORKLOADS = ["memory", "forecast", "time", "requests"]
+OF_PYTHON = ["start", "steady", "cache"]
+PARTS = OF_WORKLOADS + OF_PYTHON
 
 
 def _list(allowed):

@@ -3,17 +3,16 @@ import concurrent.futures
 import contextlib
 import time
 
+import attempts
 import ksm
 import processes
-import timing
 import visits
 
 
 class Server:
     """One contender's gunicorn, warm, with a clerk for each worker."""
 
-    def __init__(self, contender, port, processes_, clerks, pool):
-        self.contender = contender
+    def __init__(self, port, processes_, clerks, pool):
         self._processes = processes_
         self._clerks = clerks
         self._pool = pool
@@ -44,26 +43,29 @@ def server(environment, workload, contender, activation, workers):
         for clerk in clerks:
             clerk.log_in()
         pids = [one["pid"] for one in ready] + [one.pid for one in started]
-        warm = Server(contender, port, pids, clerks, pool)
+        warm = Server(port, pids, clerks, pool)
         # Every worker meets every kind of request before the clock runs.
         for turn in range(2):
             warm.pass_(turn)
         yield warm
 
 
-def rates(environment, workload, contenders, activations, workers, runs, note):
+def rates(environment, workload, contenders, activations, workers, runs, failed, note):
     """For each contender by name the passes of `runs` rounds. All servers stay up meanwhile, and one at a time has requests."""
-    found = {contender.name: [] for contender in contenders}
+    what = "%s, requests to %d workers" % (workload.name, workers)
     with contextlib.ExitStack() as stack:
-        servers = []
-        for contender in contenders:
-            servers.append(stack.enter_context(server(environment, workload, contender, activations[contender.name], workers)))
-        for run, one in timing.in_turn(servers, runs):
-            with ksm.running() if one.contender.ksm else contextlib.nullcontext():
-                began = ksm.cpu_seconds() if one.contender.ksm else 0.0
-                measured = one.pass_(2 + run)
-                if one.contender.ksm:
+        servers = {}
+        for one in contenders:
+            with attempts.attempt(failed, "%s: %s" % (what, one.name)):
+                servers[one.name] = stack.enter_context(server(environment, workload, one, activations[one.name], workers))
+
+        def pass_(run, one):
+            note(run, one)
+            with ksm.running() if one.ksm else contextlib.nullcontext():
+                began = ksm.cpu_seconds() if one.ksm else 0.0
+                measured = servers[one.name].pass_(2 + run)
+                if one.ksm:
                     measured["ksm_cpu"] = (ksm.cpu_seconds() - began) / measured["requests"]
-            found[one.contender.name].append(measured)
-            note(run, one.contender)
-    return found
+            return measured
+
+        return attempts.in_turn(contenders, runs, failed, what, pass_)

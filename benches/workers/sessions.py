@@ -6,9 +6,11 @@ import json
 import os
 import selectors
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 import containers
 import processes
@@ -36,6 +38,11 @@ class Session:
 
     def sweep(self):
         """Stage D, in all workers at once."""
+        raise NotImplementedError
+
+    def end(self):
+        """Has all workers end by themselves, not by a signal that nobody handles, and waits for what started them: a tracer writes
+        what it has found only then. Nothing more can be asked of the session."""
         raise NotImplementedError
 
 
@@ -98,7 +105,7 @@ class Django:
     def session(self, environment, activation, mode, workers, freeze, before_exec):
         with self.server(environment, activation, mode, workers, freeze, before_exec, stages=True) as (_, ready, servers):
             with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-                yield _DjangoSession(ready, [server.pid for server in servers], pool)
+                yield _DjangoSession(ready, servers, pool)
 
     @staticmethod
     def _database(environment):
@@ -106,8 +113,9 @@ class Django:
 
 
 class _DjangoSession(Session):
-    def __init__(self, ready, parents, pool):
-        super().__init__([one["pid"] for one in ready], parents)
+    def __init__(self, ready, servers, pool):
+        super().__init__([one["pid"] for one in ready], [server.pid for server in servers])
+        self._servers = servers
         self._ports = [one["port"] for one in ready]
         self._pool = pool
 
@@ -125,6 +133,12 @@ class _DjangoSession(Session):
             return clerk.answers
 
         return list(self._pool.map(one, range(len(self._ports)), self._ports))
+
+    def end(self):
+        # gunicorn itself, which a tracer may have started.
+        for arbiter in {processes.parent_of(worker) for worker in self.workers}:
+            os.kill(arbiter, signal.SIGTERM)
+        processes.within(PATIENCE, "the end of gunicorn", lambda: all(map(processes.has_ended, self._servers)))
 
 
 class Science:
@@ -200,6 +214,11 @@ class _ScienceSession(Session):
     def work(self):
         return [["%s %s" % (answer["found"], answer["picture"])] for answer in self._tell("work")]
 
+    def end(self):
+        for one in (*self._files, *self._sockets):
+            one.close()
+        processes.within(PATIENCE, "the end of the workers", lambda: all(map(processes.has_ended, self._started)))
+
 
 WORKLOADS = {workload.name: workload for workload in (Django(), Science())}
 
@@ -224,7 +243,7 @@ def _get(port, path):
 
 def _lines(fd, number, started):
     """So many lines of JSON from a pipe that the processes of `started` write to."""
-    data = b""
+    data, end = b"", time.monotonic() + PATIENCE
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
         while data.count(b"\n") < number:
@@ -232,6 +251,8 @@ def _lines(fd, number, started):
                 for process in started:
                     if processes.has_ended(process):
                         raise processes.ended(process)
+                if time.monotonic() > end:
+                    raise TimeoutError("%d of %d workers said that they are ready, within %d s" % (data.count(b"\n"), number, PATIENCE))
                 continue
             more = os.read(fd, 65536)
             if not more:

@@ -7,12 +7,17 @@ import xml.etree.ElementTree
 
 sys.dont_write_bytecode = True
 
+import attempts
 import chart
 import comparison
 import contenders
 import memory
+import packages
 import processes
+import rates
 import report
+import report_programs
+import targets
 import timing
 import visits
 from table import table
@@ -30,6 +35,11 @@ def result(name, uss, pss):
     return {"workload": "django", "mode": "fork", "workers": 4, "contender": name, "rounds": rounds}
 
 
+def cells(text):
+    """Of all tables in Markdown, row by row."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+
+
 class Tests(unittest.TestCase):
     def test_both_styles_of_a_table_hold_the_same_cells(self):
         rows = [["name", "MB", "empty"], ["é", "12", ""]]
@@ -40,6 +50,18 @@ class Tests(unittest.TestCase):
         order = list(timing.in_turn(["a", "b", "c"], 3))
         self.assertEqual([name for run, name in order], ["a", "b", "c", "b", "c", "a", "c", "a", "b"])
         self.assertEqual([run for run, name in order], [0, 0, 0, 1, 1, 1, 2, 2, 2])
+
+    def test_one_that_fails_is_left_out_and_named(self):
+        failed = {}
+
+        def do(number, one):
+            if (number, one.name) == (1, "pye"):
+                raise ValueError("no more")
+            return number
+
+        those = [one for one in contenders.ALL if one.name in ("stock", "pye")]
+        self.assertEqual(attempts.in_turn(those, 3, failed, "part", do), {"stock": [0, 1, 2]})
+        self.assertEqual(failed, {"part: pye": "ValueError: no more"})
 
     def test_names_of_contenders_differ_and_stock_is_the_first(self):
         names = [one.name for one in contenders.ALL]
@@ -89,9 +111,99 @@ class Tests(unittest.TestCase):
         processes.within(10, "the end of the group", gone)
 
     def test_ratios_are_those_of_stock(self):
-        text = report.memory([result("stock", 20_000_000, 100_000_000), result("other", 15_000_000, 90_000_000)], markdown=True)
-        line = [cell.strip() for cell in text.splitlines()[-1].split("|")[1:-1]]
-        self.assertEqual(line, ["other"] + ["15.0"] * 4 + ["90.0"] * 4 + ["0.750", "0.900", "3 same"])
+        results = [result("stock", 20_000_000, 100_000_000), result("other", 15_000_000, 90_000_000)]
+        self.assertEqual(cells(report.memory(results, markdown=True))[-1], ["other"] + ["15.0"] * 4 + ["90.0"] * 4 + ["3 same"])
+        stock, other = cells(report.ratios(results, markdown=True))[-2:]
+        self.assertEqual(stock, ["stock"] + ["1.000"] * 8 + [""] * 5)
+        self.assertEqual(other, ["other"] + ["0.750"] * 4 + ["0.900"] * 4 + ["5.0"] * 3 + ["100 %"] * 2)
+
+    def test_what_is_saved_later_is_set_against_stage_a(self):
+        results = [result("stock", 20_000_000, 100_000_000), result("other", 10_000_000, 90_000_000)]
+        results[1]["rounds"][0]["stages"]["D"] = snapshot(12_000_000, 90_000_000)
+        self.assertEqual(cells(report.ratios(results, markdown=True))[-1][-5:], ["10.0", "10.0", "8.0", "100 %", "80 %"])
+        # Nothing is a preloaded worker's own at stage A.
+        for one in results:
+            one["mode"] = "preload"
+        self.assertEqual(cells(report.ratios(results, markdown=True))[-1][-3:], ["10.0", "10.0", "8.0"])
+
+    def test_what_a_fork_passed_on_of_an_image_is_shared(self):
+        def section(name, resident, uss, swapped=0):
+            return {"section": name, "resident": resident, "uss": uss, "swapped": swapped, "copied": resident, "shared": 0}
+
+        found = memory.shared_image([section(".pye.image.code", 100, 10), section(".pye.image.code", 20, 0, swapped=5),
+                                     section(".pye.image.names", 40, 40), section(".pye.str1", 999, 999)])
+        self.assertEqual((found["resident"], found["shared"]), (165, 110))
+        self.assertEqual(found["sections"][".pye.image.names"], {"resident": 40, "shared": 0})
+        measured = [result("pye-image", 1, 1)]
+        measured[0]["rounds"][0]["blobs"] = {"C": {"method": "page_frames", "payloads": [], "images": [found, found]}}
+        row = cells(report.images(measured, markdown=True))[2]
+        self.assertEqual(row[0:2] + row[3:], ["django, fork, 4, pye-image", "C", "66.7 %", "66.7 %", "page frames"])
+        # Without a walk over pages nothing is known; without an image there is nothing to say.
+        measured[0]["rounds"][0]["blobs"]["C"]["method"] = "smaps"
+        self.assertEqual(cells(report.images(measured, markdown=True))[2][3], "unknown")
+        self.assertEqual(report.images([result("stock", 1, 1)], markdown=True), "")
+
+    def test_the_reason_for_an_image_not_used_is_given(self):
+        def status(*images):
+            stores = [{"path": "f.pye", **image} for image in images]
+            return {"activations": [{"reason": None, "loaded": {"stores": stores}}]}
+
+        self.assertIsNone(packages.why_no_image(status({"image": {"state": "mapped"}})))
+        self.assertEqual(packages.why_no_image(status({"image": {"state": "mapped"}}, {"image": {"state": "base taken"}})), "base taken")
+        self.assertEqual(packages.why_no_image(status({"image": None})), "f.pye: no image")
+        self.assertEqual(packages.why_no_image(status({})), "f.pye: no image")
+        self.assertEqual(packages.why_no_image({"activations": [{"reason": "off", "loaded": None}]}), "off")
+
+    def test_programs_count_by_the_geometric_mean_of_their_medians(self):
+        programs = {"a": {"stock": [1.0, 2.0, 4.0], "other": [2.0, 4.0, 4.0]}, "b": {"stock": [1.0] * 3, "other": [0.5] * 3}}
+        medians, mean = rates.over_programs(programs, "other", "stock")
+        self.assertEqual(medians, {"a": 2.0, "b": 0.5})
+        self.assertAlmostEqual(mean, 1.0)
+        rows = cells(report_programs.steady(programs, markdown=True))
+        self.assertEqual(rows[2], ["a", "2000.000", "4000.000", "2.000"])
+        self.assertEqual(rows[-1], ["geometric mean", "", "", "1.000"])
+        self.assertEqual(report_programs.steady({}, markdown=True), "")
+        # What failed is said, and is no part of the mean.
+        del programs["b"]["other"]
+        rows = cells(report_programs.steady(programs, markdown=True))
+        self.assertEqual(rows[-2:], [["b", "1000.000", "failed", "–"], ["geometric mean", "", "", "2.000"]])
+        # Of one contender there are no ratios.
+        self.assertEqual(cells(report_programs.steady({"a": {"other": [1.0]}}, markdown=True))[-1], ["a", "1000.000"])
+
+    def test_a_cache_grows_by_part_of_its_size(self):
+        round_ = {"open": 0.0025, "growth": [1_000_000, 3_000_000], "total_pss": 50_000_000, "read": [1.0, 2.0]}
+        found = [{"form": "pye.load", "file": 90_000_000, "size": 100_000_000, "rounds": [round_]}]
+        self.assertEqual(cells(report_programs.cache(found, markdown=True))[-1], ["pye.load", "90.0", "2.50", "2.0", "2.00 %", "50.0", "1.50"])
+
+    def test_targets_are_met_or_missed(self):
+        memory_results = [result("stock", 20_000_000, 100_000_000), result("pye-image", 11_000_000, 76_000_000)]
+        memory_results[1]["rounds"][0]["stages"]["D"] = snapshot(15_000_000, 90_000_000)
+        results = {"memory": memory_results, "interpreter": {"fixed": False}}
+        found = {row.what.partition(": ")[2]: row.met() for row in targets.rows_of(results)}
+        self.assertEqual(found, {"USS A": True, "total PSS A": False, "saved at C by saved at A": True, "saved at D by saved at A": False})
+        self.assertIn("4, 2 missed", targets.draw(results, markdown=False))
+        # The limit for separate processes is for interpreters at fixed addresses.
+        for one in memory_results:
+            one["mode"] = "spawn"
+        self.assertEqual(targets.rows_of(results), [])
+        results["interpreter"]["fixed"] = True
+        self.assertEqual([row.met() for row in targets.rows_of(results)], [True])
+
+    def test_targets_of_time_speed_and_caches(self):
+        def runs(what, *values):
+            return [{what: value} for value in values]
+
+        round_ = {"open": 0.006, "growth": [500_000], "total_pss": 1, "read": [1.0]}
+        results = {
+            "time": [{"workload": "django", "contender": "stock", "runs": runs("import", 1.0, 2.0)},
+                     {"workload": "django", "contender": "pye-image", "runs": runs("import", 0.5, 1.0)}],
+            "requests": [{"workers": 4, "contender": "stock", "runs": runs("per_second", 100)},
+                         {"workers": 4, "contender": "pye-image", "runs": runs("per_second", 98)}],
+            "start": {"programs": {"a": {"stock": [1.0], "pye-image": [1.0]}}},
+            "steady": {"a": {"stock": [1.0], "pye-image": [1.02]}},
+            "cache": [{"form": "pye.load", "file": 1, "size": 100_000_000, "rounds": [round_]}],
+        }
+        self.assertEqual([row.met() for row in targets.rows_of(results)], [True, False, True, False, True, False])
 
     def test_the_forecast_stands_beside_what_was_measured(self):
         memory_results = [result("stock", 20_000_000, 100_000_000), result("pye", 16_000_000, 90_000_000)]

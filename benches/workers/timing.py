@@ -34,9 +34,13 @@ def imports(environment, workload, activation):
 
 def nothing(environment, activation):
     """One fresh `python -c pass`: seconds from before its start to its end."""
-    command = activation.command(environment, "-c", "pass")
+    return lasts(activation.command(environment, "-c", "pass"), activation.environment(environment))
+
+
+def lasts(command, variables):
+    """Seconds from before the start of a process to its end."""
     before = time.monotonic()
-    _run(command, activation.environment(environment))
+    _run(command, variables)
     return time.monotonic() - before
 
 

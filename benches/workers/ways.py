@@ -1,33 +1,12 @@
 """How the modules of each contender come to be loaded: what it takes, made before anything is measured."""
-import json
-import os
 import pathlib
 import subprocess
 import zipfile
-from dataclasses import dataclass, field
 
+import packages
 import timing
-
-
-class Unavailable(Exception):
-    """Why a contender cannot take part."""
-
-
-@dataclass
-class Activation:
-    """`[*prefix, python, *flags, …]`, with `variables` added to the environment."""
-
-    prefix: list = field(default_factory=list)
-    flags: list = field(default_factory=list)
-    variables: dict = field(default_factory=dict)
-
-    def command(self, environment, *arguments):
-        """The command that runs Python with these arguments."""
-        return [str(part) for part in (*self.prefix, environment.python, *self.flags, *arguments)]
-
-    def environment(self, environment, **more):
-        """All its environment variables."""
-        return {**environment.base(), **self.variables, **more}
+import tracing
+from activation import Activation, Unavailable
 
 
 def warm(environment, workload, activation):
@@ -96,38 +75,29 @@ def pycds(environment, workload, pye):
     return Activation(variables={**paths, "PYCDSMODE": "SHARE", "PYCDSARCHIVE": str(image)})
 
 
-# Shortest text and byte string to cut out: what `pye run` takes when it links by itself, and `pye estimate` assumes.
-THRESHOLDS = ["--min-blob", "32", "--min-bytes", "4096"]
+# Those of the interpreter that are linked, as `about` names them.
+ROOTS = ("site", "stdlib")
 
 
 def pye(environment, workload, pye):
-    """`pye run` with packages of site-packages and the standard library.
-
-    Where what it does is but to set the environment (so that children inherit it), that environment is used as it is, and no
-    process is started by way of it.
-    """
-    if pye is None:
-        raise Unavailable("no pye: python/stage makes it, --pye FILE names one")
-    prefix = [*pye, "run"]
-    for name in ("site", "stdlib"):
-        package = environment.work / (name + ".pye")
-        done = subprocess.run([*pye, "link", *THRESHOLDS, environment.about[name], "--output", str(package)],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
-        if done.returncode != 0:
-            raise Unavailable("pye link %s: %s" % (environment.about[name], (done.stdout.strip().splitlines() or ["?"])[-1]))
-        prefix += ["--package", "%s=%s" % (environment.about[name], package)]
-    prefix.append("--")
-    base = environment.base()
-    asked = subprocess.run([*prefix, str(environment.python), "-c", "import json, os; print(json.dumps(dict(os.environ)))"],
-                           env=base, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
-    if asked.returncode != 0:
-        raise Unavailable("pye run: " + asked.stderr.strip().replace("\n", " "))
-    seen = json.loads(asked.stdout)
-    variables = {name: value for name, value in seen.items() if base.get(name) != value}
-    boot = variables.get("PYTHONPATH", "").partition(":")[0]
-    if "PYE_PACKAGES" in variables and os.path.isdir(boot):
-        return Activation(variables=variables)
-    return Activation(prefix=prefix)
+    """`pye run` with packages of site-packages and the standard library, without image."""
+    pairs = [(environment.about[name], environment.work / (name + ".pye")) for name in ROOTS]
+    for root, package in pairs:
+        packages.link(pye, root, package)
+    return packages.activation(environment, pye, pairs, image=False)
 
 
-WAYS = {"stock": stock, "oo": oo, "zip": zip, "pycds": pycds, "pye": pye}
+def pye_image(environment, workload, pye):
+    """The same with images, laid out by what one worker of the workload does."""
+    packages.needs(pye, ["link"], "--image")
+    profile = tracing.profile(environment, workload, pye)
+    pairs = [(environment.about[name], environment.work / ("%s-%s.pye" % (workload.name, name))) for name in ROOTS]
+    for root, package in pairs:
+        packages.link_image(pye, root, package, environment, profile)
+    activation = packages.activation(environment, pye, pairs, image=True)
+    imports = "sys.path.insert(0, %r); import imports" % str(workload.directory(environment))
+    packages.require_image(environment, activation, imports)
+    return activation
+
+
+WAYS = {"stock": stock, "oo": oo, "zip": zip, "pycds": pycds, "pye": pye, "pye-image": pye_image}
