@@ -451,6 +451,8 @@ impl Packages {
             // No Python code runs in here: what is made is made by `marshal`, of plain constants.
             match live.code(record, origin, self.loads.bind(py)) {
                 Ok(code) => {
+                    // Its record and tables were read.
+                    inner.stores[store].touched(1);
                     inner.stores[store].loaded += u64::from(code.is_some());
                     code
                 }

@@ -18,7 +18,7 @@ use super::code::{CO_OPTIMIZED, CONSTANTS, FLAGS, SIZE};
 use super::interpreter::Interpreter;
 use super::memory::{word, word32};
 use super::snapshot::{Objects, Snapshot, state, text};
-use crate::image::read::{Entry, Image, page_crc};
+use crate::image::read::{Entry, Image};
 use crate::image::{AREAS, Area, PAGE, SAMPLE, write};
 use crate::map::Placed;
 use crate::pye::Part;
@@ -217,15 +217,15 @@ impl Live {
             return Ok(());
         }
         let at = (self.base + self.image.starts[0] + u64::from(page) * PAGE as u64) as *mut u64;
-        let bits = self.image.bits(page);
         if self.check {
             // SAFETY: pages below `pages()` lie in the sections, which are mapped (`attach`), and nobody has a pointer into this one before it is ready.
             let bytes = unsafe { std::slice::from_raw_parts(at.cast::<u8>(), PAGE) };
-            if page_crc(bytes, bits) != self.image.crc(page) {
+            if crc32fast::hash(bytes) != self.image.crc(page) {
                 return Err(format!("page {page} of the image is damaged"));
             }
         }
         if self.delta != 0 {
+            let bits = self.image.bits(page).map_err(|e| e.to_string())?;
             for (i, byte) in bits.iter().enumerate() {
                 let mut left = *byte;
                 while left != 0 {

@@ -23,8 +23,11 @@ pub const VERSION: u32 = 1;
 /// Bytes of a page, as images divide themselves: what is checked and relocated at once.
 pub const PAGE: usize = 4096;
 
-/// Bytes of a page's row in the section of relocations: a bit for each of its words.
+/// Bytes of a page's relocations: a bit for each of its words.
 pub const BITS: usize = PAGE / 8 / 8;
+
+/// Bytes of a page's row in the section of relocations: the bits and their CRC32.
+pub const BITS_ROW: usize = BITS + 4;
 
 /// Objects start at multiples of this, as the interpreter's allocator has it.
 pub const ALIGN: usize = 16;

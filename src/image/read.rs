@@ -1,6 +1,6 @@
 //! The head of an image and its tables, checked when opened; objects are not looked at.
 
-use super::{AREAS, Area, BITS, Counts, HEAD_LEN, Head, PAGE};
+use super::{AREAS, Area, BITS, BITS_ROW, Counts, HEAD_LEN, Head, PAGE};
 use crate::bytes::{Cursor, u32_at, u64_at};
 use crate::error::{Error, Result};
 use crate::pye::read::Pye;
@@ -120,7 +120,7 @@ impl<'a> Image<'a> {
     fn check(&self) -> Result<()> {
         let fail = |expected: &str, got: String| Err(Error::malformed(expected.to_owned(), got));
         let pages = (self.starts[AREAS] - self.starts[0]) / PAGE as u64;
-        if u64::from(self.counts[PAGES]) != pages || self.bits.len() as u64 != pages * BITS as u64 {
+        if u64::from(self.counts[PAGES]) != pages || self.bits.len() as u64 != pages * BITS_ROW as u64 {
             return fail("a CRC32 and relocations for each page", format!("{} and {}", self.pages(), self.bits.len()));
         }
         if self.runs.len() as u64 != u64::from(self.counts[RUNS]) * RUN as u64 {
@@ -257,14 +257,23 @@ impl<'a> Image<'a> {
         data.ok_or_else(|| Error::malformed("marshal data in the image", format!("{len} bytes from {start} on")))
     }
 
-    /// CRC32 of a page followed by its relocations.
+    /// CRC32 of a page.
     pub fn crc(&self, page: u32) -> u32 {
         self.word(PAGES, page, 0)
     }
 
     /// The words of a page that hold addresses in the interpreter's file: a bit each, the lowest of the first byte for the first.
-    pub fn bits(&self, page: u32) -> &'a [u8] {
-        &self.bits[page as usize * BITS..][..BITS]
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub fn bits(&self, page: u32) -> Result<&'a [u8]> {
+        let (bits, crc) = self.bits[page as usize * BITS_ROW..][..BITS_ROW].split_at(BITS);
+        let (crc, actual) = (u32_at(crc, 0).unwrap_or(0), crc32fast::hash(bits));
+        if crc != actual {
+            let error = Error::malformed(format!("CRC32 {crc:08x} of a page's relocations"), format!("{actual:08x}"));
+            return Err(error.at(page as usize * BITS_ROW).within(NAMES[Part::ImageRelocations as usize]));
+        }
+        Ok(bits)
     }
 
     /// That every page has its CRC32, and every module its pages; `bytes` is the whole file.
@@ -277,7 +286,8 @@ impl<'a> Image<'a> {
         }
         for page in 0..self.pages() {
             let at = self.starts[0] as usize + page as usize * PAGE;
-            let actual = page_crc(&bytes[at..at + PAGE], self.bits(page));
+            self.bits(page)?;
+            let actual = crc32fast::hash(&bytes[at..at + PAGE]);
             if actual != self.crc(page) {
                 let error =
                     Error::malformed(format!("CRC32 {:08x} of a page", self.crc(page)), format!("{actual:08x}"));
@@ -286,12 +296,4 @@ impl<'a> Image<'a> {
         }
         Ok(())
     }
-}
-
-/// CRC32 of a page and its relocations.
-pub fn page_crc(page: &[u8], bits: &[u8]) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(page);
-    crc.update(bits);
-    crc.finalize()
 }

@@ -9,8 +9,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::graph::{Graph, Kind, Ref};
 use super::layout::Layout;
-use super::read::page_crc;
-use super::{AREAS, Area, BITS, Counts, GC_HEAD, Head, PAGE};
+use super::{AREAS, Area, BITS, BITS_ROW, Counts, GC_HEAD, Head, PAGE};
 use crate::bytes::Sink as _;
 use crate::elf;
 use crate::error::{Error, Result};
@@ -68,7 +67,7 @@ pub fn write(input: Input<'_>, file: &File) -> Result<Written> {
     sizes[Part::Header as usize] = Header::len(true) as u64;
     sizes[Part::Image as usize] = (super::HEAD_LEN + tables_len + root.len() + made_len) as u64;
     sizes[Part::ImagePages as usize] = tables.runs.len() as u64;
-    sizes[Part::ImageRelocations as usize] = u64::from(pages) * BITS as u64;
+    sizes[Part::ImageRelocations as usize] = u64::from(pages) * BITS_ROW as u64;
     for area in Area::ALL {
         sizes[area.part()] = layout.sizes[area as usize];
     }
@@ -96,9 +95,8 @@ pub fn write(input: Input<'_>, file: &File) -> Result<Written> {
         contents.put_u32(made.len() as u32);
         at += made.len() as u32;
     }
-    let all: Vec<&[u8]> = areas.iter().flat_map(|area| area.chunks(PAGE)).collect();
-    for (page, bits) in all.iter().zip(bits.chunks(BITS)) {
-        contents.put_u32(page_crc(page, bits));
+    for page in areas.iter().flat_map(|area| area.chunks(PAGE)) {
+        contents.put_u32(crc32fast::hash(page));
     }
     contents.extend_from_slice(root.as_bytes());
     graph.made.iter().for_each(|made| contents.extend_from_slice(made));
@@ -164,18 +162,23 @@ fn fill(graph: &Graph, layout: &Layout, head: &Head, offsets: &[u64], version_at
 
 /// The bits of all pages, from the file's offset `start` on.
 fn relocations(graph: &Graph, layout: &Layout, offsets: &[u64], start: u64, pages: u32) -> Vec<u8> {
-    let mut bits = vec![0; pages as usize * BITS];
+    let mut rows = vec![0; pages as usize * BITS_ROW];
     for object in 0..graph.len() as u32 {
         let spot = layout.spots[object as usize];
         let first = offsets[spot.area.part()] + spot.at - start;
         for (at, to) in graph.refs(object) {
             if matches!(to, Ref::Interpreter(_)) {
-                let word = (first + u64::from(*at)) / 8;
-                bits[(word / 8) as usize] |= 1 << (word % 8);
+                let word = (first + u64::from(*at)) as usize / 8;
+                let (page, word) = (word / (PAGE / 8), word % (PAGE / 8));
+                rows[page * BITS_ROW + word / 8] |= 1 << (word % 8);
             }
         }
     }
-    bits
+    for row in rows.chunks_mut(BITS_ROW) {
+        let crc = crc32fast::hash(&row[..BITS]);
+        row[BITS..].copy_from_slice(&crc.to_le_bytes());
+    }
+    rows
 }
 
 /// The tables of modules, runs and patches.
@@ -194,8 +197,9 @@ impl Tables {
         for i in 1..AREAS {
             first_pages[i] = first_pages[i - 1] + layout.sizes[i - 1] / PAGE as u64;
         }
+        // In the order of their code: what the profile's modules need then stands together in the tables too.
         let mut order: Vec<&super::graph::Module> = graph.modules.iter().collect();
-        order.sort_by_key(|module| module.record);
+        order.sort_by_key(|module| layout.spots[module.root as usize].at);
         let reached: Vec<Reached> = order
             .par_chunks(64)
             .flat_map_iter(|modules| {
@@ -231,6 +235,11 @@ impl Tables {
                 tables.modules.put_u32((end - first) as u32);
             }
         }
+        // Rows are found by record.
+        let mut rows: Vec<(&[u8], u32)> = tables.modules.chunks(32).zip(tables.roots.iter().copied()).collect();
+        rows.sort_by_key(|(row, _)| crate::bytes::u32_at(row, 0));
+        let (modules, roots): (Vec<&[u8]>, Vec<u32>) = rows.into_iter().unzip();
+        (tables.modules, tables.roots) = (modules.concat(), roots);
         tables
     }
 
