@@ -114,6 +114,18 @@ impl Placed {
         Ok(Placed { start: address, len })
     }
 
+    /// Gives back `len` bytes of pages from `at` on, both multiples of the page's size: what was written there is lost, and they read as in the file again.
+    pub fn drop_pages(&self, at: usize, len: usize) {
+        let Some(end) = at.checked_add(len).filter(|end| *end <= self.len) else { return };
+        if at == end {
+            return;
+        }
+        let start = std::ptr::without_provenance_mut(self.start + at);
+        // SAFETY: a range of this mapping, which is private and of a file. Its memory is used through raw pointers only, by whoever calls this, and that it may go
+        // back to what the file has is the caller's very wish. Advice that is refused changes nothing.
+        let _ = unsafe { rustix::mm::madvise(start, len, rustix::mm::Advice::LinuxDontNeed) };
+    }
+
     /// Address of its first byte.
     pub fn start(&self) -> usize {
         self.start

@@ -9,8 +9,8 @@
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use pyo3::exceptions::{PyImportError, PyMemoryError, PyOSError};
 use pyo3::intern;
@@ -44,7 +44,8 @@ struct Packages {
     target: Target,
     identity: Identity,
     nonce: Nonce,
-    layout: constants::Layout,
+    /// What the portable form needs to know, once something is loaded in it.
+    layout: OnceLock<constants::Layout>,
     /// `sys.hexversion`.
     hexversion: u32,
     /// Modules that are being executed, one in the other or in several threads.
@@ -89,7 +90,10 @@ impl LoaderBase {
         };
         let done = run();
         if packages.depth.fetch_sub(1, Ordering::Relaxed) == 1 {
-            packages.with(|inner| inner.stores.iter_mut().for_each(Store::settle));
+            packages.with(|inner| {
+                inner.stores.iter_mut().for_each(Store::settle);
+                inner.images().for_each(Live::settle);
+            });
         }
         done
     }
@@ -134,7 +138,7 @@ struct Inner {
     forms: Vec<Form>,
     /// `co_version`s that images have taken.
     versions: Vec<(u32, u32)>,
-    texts: Texts,
+    texts: Option<Texts>,
     scratch: Scratch,
     /// Modules that were loaded with placeholders, texts put in their places, modules that had to be loaded whole.
     counts: [u64; 3],
@@ -187,20 +191,19 @@ impl Packages {
             },
         };
         let identity = Identity::of_process().map_err(|e| PyOSError::new_err(e.to_string()))?;
-        let texts = Texts::new(text::Layout::probe(py)?);
         Ok(Packages {
             inner: Mutex::new(Inner {
                 stores: Vec::new(),
                 forms: Vec::new(),
                 versions: Vec::new(),
-                texts,
+                texts: None,
                 scratch: Scratch::default(),
                 counts: [0; 3],
             }),
             target,
             identity,
             nonce: Nonce::new(RandomState::new().build_hasher().finish()),
-            layout: constants::Layout::probe(py)?,
+            layout: OnceLock::new(),
             hexversion: sys.getattr("hexversion")?.extract()?,
             loads: py.import("marshal")?.getattr("loads")?.unbind(),
             fix_filename: imp.getattr("_fix_co_filename")?.unbind(),
@@ -220,6 +223,9 @@ impl Packages {
         let root = store.root.clone();
         let mut versions = self.with(|inner| std::mem::take(&mut inner.versions));
         let form = self.form(py, &mut store, &mut versions);
+        if !matches!(form, Form::Mapped(_)) {
+            self.portable(py)?;
+        }
         // The innermost root first: site-packages lies inside the standard library's directory.
         self.with(|inner| {
             let at = inner.stores.partition_point(|other| other.root.len() >= root.len());
@@ -277,6 +283,10 @@ impl Packages {
         if let Some(code) = self.from_image(py, store, number, origin) {
             return Ok(Some(code));
         }
+        if self.portable(py).is_err() {
+            self.with(|inner| inner.stores[store].note(Reason::Unmarshal));
+            return Ok(None);
+        }
         let loaded = match self.load_mapped(py, store, number, origin)? {
             Ok(Some(code)) => Ok(code),
             // Some text stands where no other object may be put.
@@ -309,7 +319,9 @@ impl Packages {
 
     fn before_finalization(&self, py: Python<'_>) {
         self.with(|inner| {
-            inner.texts.before_finalization(py);
+            if let Some(texts) = &mut inner.texts {
+                texts.before_finalization(py);
+            }
             inner.images().for_each(Live::before_finalization);
         });
     }
@@ -349,7 +361,8 @@ impl Packages {
             Ok(row)
         });
         let stores = stores.collect::<PyResult<Vec<_>>>()?;
-        let ((headers, header_bytes), counts) = self.with(|inner| (inner.texts.usage(), inner.counts));
+        let ((headers, header_bytes), counts) =
+            self.with(|inner| (inner.texts.as_ref().map_or((0, 0), Texts::usage), inner.counts));
         status.set_item("stores", stores)?;
         status.set_item("mapped_texts", headers)?;
         status.set_item("mapped_text_header_bytes", header_bytes)?;
@@ -427,7 +440,6 @@ impl Packages {
                 "intern" => Some(Names::Intern),
                 _ => None,
             },
-            check: variable("PYE_CHECK") != "0",
             hexversion: self.hexversion,
         };
         match Live::attach(py, pye, &file, &store.root, objects, wanted, versions) {
@@ -464,6 +476,20 @@ impl Packages {
         })
     }
 
+    /// What the portable form needs: read off the interpreter when it is first asked for.
+    ///
+    /// # Errors
+    /// Objects are not laid out as expected.
+    fn portable(&self, py: Python<'_>) -> PyResult<&constants::Layout> {
+        if let Some(layout) = self.layout.get() {
+            return Ok(layout);
+        }
+        let texts = Texts::new(text::Layout::probe(py)?);
+        let layout = constants::Layout::probe(py)?;
+        self.with(|inner| inner.texts.get_or_insert(texts).usage());
+        Ok(self.layout.get_or_init(|| layout))
+    }
+
     /// A module's code with its long text mapped; nothing when that cannot be done.
     fn load_mapped<'py>(
         &self,
@@ -472,12 +498,13 @@ impl Packages {
         number: usize,
         origin: &Bound<'py, PyString>,
     ) -> PyResult<Result<Option<Bound<'py, PyAny>>, Reason>> {
+        let layout = *self.portable(py)?;
         let staged = self.with(|inner| {
             let (pye, module) = inner.stores[store].module(number)?;
             let mut texts = Vec::new();
             let mut scratch = std::mem::take(&mut inner.scratch);
             let accept = |mark: &Mark, payload: &[u8]| {
-                let text = mapped(pye, &mark.blob, payload).and_then(|text| inner.texts.get(text, py));
+                let text = mapped(pye, &mark.blob, payload).and_then(|text| inner.texts.as_mut()?.get(text, py));
                 let accepted = text.is_some();
                 texts.extend(text);
                 accepted
@@ -502,7 +529,7 @@ impl Packages {
             self.fix_filename.bind(py).call1((&code, origin))?;
             return Ok(Ok(Some(code)));
         }
-        let mut exchange = Exchange::new(py, self.layout, self.nonce, texts);
+        let mut exchange = Exchange::new(py, layout, self.nonce, texts);
         let name = code.getattr(intern!(py, "co_filename"))?;
         // In the stock import system a source's code bears the name it was found under, whatever stood in the `.pyc`.
         self.fix_filename.bind(py).call1((&code, origin))?;

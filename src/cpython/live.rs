@@ -24,6 +24,9 @@ use crate::map::Placed;
 use crate::pye::Part;
 use crate::pye::read::Pye;
 
+/// Modules after which pages are given back at the end of an import.
+const SETTLE: u32 = 32;
+
 /// `SSTATE_INTERNED_IMMORTAL`.
 const INTERNED_IMMORTAL: u32 = 2;
 
@@ -71,6 +74,7 @@ pub fn sample_data(py: Python<'_>) -> PyResult<Vec<u8>> {
 #[derive(Debug)]
 pub struct Live {
     image: Image<'static>,
+    placed: Placed,
     objects: &'static Objects,
     /// Address of the file's first byte, were it mapped.
     base: u64,
@@ -87,8 +91,8 @@ pub struct Live {
     interned: Vec<u64>,
     /// The profile's modules are ready for children.
     forked: bool,
-    /// Whether pages are held against their CRC32.
-    check: bool,
+    /// Modules handed out since pages were last given back.
+    fresh: u32,
     /// Modules handed out.
     pub loaded: u64,
 }
@@ -108,8 +112,6 @@ pub struct Wanted {
     pub relocate: Relocate,
     /// What to do with names: `None` for what suits the image.
     pub names: Option<Names>,
-    /// Whether to hold pages against their CRC32.
-    pub check: bool,
     /// `sys.hexversion`.
     pub hexversion: u32,
 }
@@ -165,7 +167,7 @@ impl Live {
         let start = payload.iter().filter(|r| !r.is_empty()).map(|r| r.start as u64).min();
         let start = start.unwrap_or(image.starts[0]).min(image.starts[0]) / PAGE as u64 * PAGE as u64;
         let len = (image.starts[AREAS] - start) as usize;
-        Placed::map(file, start, len, (head.base + start) as usize).map_err(|e| e.to_string())?;
+        let placed = Placed::map(file, start, len, (head.base + start) as usize).map_err(|e| e.to_string())?;
         used.push(versions);
         let (pages, modules) = (image.pages() as usize, image.len());
         // Addresses of the interpreter's are written anyway where it stands elsewhere, so names cost nothing more there. A debug build insists on it.
@@ -179,7 +181,8 @@ impl Live {
             given: vec![0; modules.div_ceil(64)],
             interned: vec![0; modules.div_ceil(64)],
             forked: false,
-            check: wanted.check,
+            fresh: 0,
+            placed,
             loaded: 0,
             image,
             objects,
@@ -217,12 +220,10 @@ impl Live {
             return Ok(());
         }
         let at = (self.base + self.image.starts[0] + u64::from(page) * PAGE as u64) as *mut u64;
-        if self.check {
-            // SAFETY: pages below `pages()` lie in the sections, which are mapped (`attach`), and nobody has a pointer into this one before it is ready.
-            let bytes = unsafe { std::slice::from_raw_parts(at.cast::<u8>(), PAGE) };
-            if crc32fast::hash(bytes) != self.image.crc(page) {
-                return Err(format!("page {page} of the image is damaged"));
-            }
+        // SAFETY: pages below `pages()` lie in the sections, which are mapped (`attach`), and nobody has a pointer into this one before it is ready.
+        let bytes = unsafe { std::slice::from_raw_parts(at.cast::<u8>(), PAGE) };
+        if crc32fast::hash(bytes) != self.image.crc(page) {
+            return Err(format!("page {page} of the image is damaged"));
         }
         if self.delta != 0 {
             let bits = self.image.bits(page).map_err(|e| e.to_string())?;
@@ -273,6 +274,7 @@ impl Live {
         // SAFETY: as above; `made` has what the slots of this module are to hold.
         let code = unsafe { self.copy(py, root, &made) };
         self.loaded += u64::from(code.is_some());
+        self.fresh += 1;
         Ok(code)
     }
 
@@ -480,6 +482,19 @@ impl Live {
         let pages = self.image.head.hot[Area::Names as usize].div_ceil(PAGE as u64);
         if (first..first + pages).all(|page| self.prepare(page as u32).is_ok()) {
             self.hash();
+        }
+    }
+
+    /// To be called when an import has ended: gives back pages that were read for it, to be checked and copied from, and that are not needed now. Those that are come
+    /// back from the page cache. Only what nobody has written to, caches of hashes apart: not where addresses or names were put in.
+    pub fn settle(&mut self) {
+        if self.fresh < SETTLE || self.delta != 0 || self.names != Names::Leave {
+            return;
+        }
+        self.fresh = 0;
+        for area in [Area::Data, Area::Once] {
+            let at = self.area(area).start - self.placed.start() as u64;
+            self.placed.drop_pages(at as usize, self.image.size(area) as usize);
         }
     }
 

@@ -82,13 +82,13 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Reads off the running interpreter what can be, and checks the rest.
+    /// What is to be known of the running interpreter: read off it where that can be, else checked. The layout of code is given, for [`CodeLayout::probe`] takes longer
+    /// than all else, and not everybody needs it.
     ///
     /// # Errors
     /// Something is not as in any known version.
-    pub fn probe(py: Python<'_>) -> PyResult<Objects> {
+    fn new(py: Python<'_>, code: &'static CodeLayout) -> PyResult<Objects> {
         let unknown = |what: String| PyRuntimeError::new_err(format!("objects are laid out in an unknown way: {what}"));
-        let code = CodeLayout::probe(py)?;
         let interpreter =
             Interpreter::find().ok_or_else(|| unknown("the interpreter's own file cannot be found".into()))?;
         if interpreter.build_id.is_empty() {
@@ -109,16 +109,24 @@ impl Objects {
         Ok(Objects { code, interpreter, items, immortal, debug, code_type })
     }
 
-    /// As [`Objects::probe`], once for the process.
+    /// For building: all is probed.
     ///
     /// # Errors
-    /// As that.
+    /// Something is not as in any known version.
+    pub fn probe(py: Python<'_>) -> PyResult<Objects> {
+        Objects::new(py, CodeLayout::probe(py)?)
+    }
+
+    /// For using what was built by the same build of the interpreter, once for the process: see [`CodeLayout::of`].
+    ///
+    /// # Errors
+    /// As [`Objects::probe`].
     pub fn of_process(py: Python<'_>) -> PyResult<&'static Objects> {
         static OBJECTS: OnceLock<Objects> = OnceLock::new();
         match OBJECTS.get() {
             Some(objects) => Ok(objects),
             None => {
-                let objects = Objects::probe(py)?;
+                let objects = Objects::new(py, CodeLayout::of(py)?)?;
                 Ok(OBJECTS.get_or_init(|| objects))
             }
         }

@@ -35,7 +35,7 @@ pub(super) fn build_image<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let failed = |e: crate::error::Error| PyOSError::new_err(e.to_string());
     let profile = profile.map(|path| Profile::read(Path::new(path))).transpose().map_err(failed)?;
-    let objects = Objects::of_process(py)?;
+    let objects = &Objects::probe(py)?;
     let packages = Packages::new(py)?;
     let mut store = Store::open(Some(root), Path::new(path), packages.identity).map_err(failed)?;
     let Some((pye, _)) = store.package() else {

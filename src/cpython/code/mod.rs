@@ -38,6 +38,10 @@ pub struct Layout {
     pub numbers: [(&'static str, usize); 7],
 }
 
+fn unknown(what: String) -> PyErr {
+    PyRuntimeError::new_err(format!("code objects are laid out in an unknown way: {what}"))
+}
+
 /// Offset of `ob_size`, the number of code units.
 pub const SIZE: usize = 16;
 /// Offset of the pointer to the constants, in all versions: the first field.
@@ -74,14 +78,13 @@ const VERSION: usize = 92;
 const ALL: [&Layout; 4] = [&v3_12::LAYOUT, &v3_13::LAYOUT, &v3_14::LAYOUT, &v3_15::LAYOUT];
 
 impl Layout {
-    /// The layout of the running interpreter, held against two fresh code objects.
+    /// The layout of the running interpreter by its version, if its code objects have that size. Enough where a sample is compared with that of a builder of the very
+    /// same build, which has probed.
     ///
     /// # Errors
-    /// A version without a table, or code objects that are laid out in another way than it says.
-    pub fn probe(py: Python<'_>) -> PyResult<&'static Layout> {
+    /// A version without a table, or another size.
+    pub fn of(py: Python<'_>) -> PyResult<&'static Layout> {
         let version = py.version_info();
-        let unknown =
-            |what: String| PyRuntimeError::new_err(format!("code objects are laid out in an unknown way: {what}"));
         let layout = ALL.iter().find(|l| version.major == 3 && l.minor == version.minor);
         let layout =
             layout.ok_or_else(|| unknown(format!("CPython {}.{} has no table", version.major, version.minor)))?;
@@ -94,6 +97,16 @@ impl Layout {
         if (size, item) != (layout.size, 2) || !layout.notes.iter().any(|(at, len)| (*at..at + len).contains(&weak)) {
             return Err(unknown(format!("{size} bytes, items of {item}, weak references at {weak}")));
         }
+        Ok(layout)
+    }
+
+    /// As [`Layout::of`], held against two fresh code objects.
+    ///
+    /// # Errors
+    /// As that, or code objects that are laid out in another way than the table says.
+    pub fn probe(py: Python<'_>) -> PyResult<&'static Layout> {
+        let layout = Layout::of(py)?;
+        let kind = py.import("types")?.getattr("CodeType")?;
         let compile = py.import("builtins")?.getattr("compile")?;
         let source = "def f(a, /, b, c=1, *, d=2, **e):\n  'text'\n  g = lambda: (b, g)\n  return e.x, 3.5";
         let module = compile.call1((source, "<pye>", "exec", 0, true, 0))?;
