@@ -126,6 +126,16 @@ impl Placed {
         let _ = unsafe { rustix::mm::madvise(start, len, rustix::mm::Advice::LinuxDontNeed) };
     }
 
+    /// Copies `len` bytes of pages from `at` on for this process, all at once: they are about to be written.
+    pub fn populate(&self, at: usize, len: usize) {
+        if at.checked_add(len).is_none_or(|end| end > self.len) {
+            return;
+        }
+        let start = std::ptr::without_provenance_mut(self.start + at);
+        // SAFETY: a range of this mapping; bytes keep their value. A kernel before 5.14 refuses, and copies each page when it is written.
+        let _ = unsafe { rustix::mm::madvise(start, len, rustix::mm::Advice::LinuxPopulateWrite) };
+    }
+
     /// Address of its first byte.
     pub fn start(&self) -> usize {
         self.start

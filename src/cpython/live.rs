@@ -24,6 +24,9 @@ use crate::map::Placed;
 use crate::pye::Part;
 use crate::pye::read::Pye;
 
+/// Pages that are worth a system call to have them copied at once.
+const POPULATE: u32 = 4;
+
 /// Modules after which pages are given back at the end of an import.
 const SETTLE: u32 = 32;
 
@@ -44,6 +47,8 @@ pub enum Relocate {
 /// What names are to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
+    /// Those of the profile's modules are interned in a parent before its first fork, if their pages are copied there anyway. Others are left.
+    AtFork,
     /// Left as they are: equal to what is interned, not the same.
     Leave,
     /// Interned, and what refers to them is made to refer to what was interned before.
@@ -110,7 +115,7 @@ fn set(bits: &mut [u64], number: u32) {
 pub struct Wanted {
     /// When to relocate.
     pub relocate: Relocate,
-    /// What to do with names: `None` for what suits the image.
+    /// What to do with names: `None` for what is usual.
     pub names: Option<Names>,
     /// `sys.hexversion`.
     pub hexversion: u32,
@@ -170,13 +175,11 @@ impl Live {
         let placed = Placed::map(file, start, len, (head.base + start) as usize).map_err(|e| e.to_string())?;
         used.push(versions);
         let (pages, modules) = (image.pages() as usize, image.len());
-        // Addresses of the interpreter's are written anyway where it stands elsewhere, so names cost nothing more there. A debug build insists on it.
-        let suits = if delta != 0 || objects.debug { Names::Intern } else { Names::Leave };
         Ok(Some(Live {
             base: head.base,
             delta,
             relocate: wanted.relocate,
-            names: if objects.debug { Names::Intern } else { wanted.names.unwrap_or(suits) },
+            names: wanted.names.unwrap_or(Names::AtFork),
             ready: vec![0; pages.div_ceil(64)],
             given: vec![0; modules.div_ceil(64)],
             interned: vec![0; modules.div_ceil(64)],
@@ -270,7 +273,10 @@ impl Live {
             return Ok(None);
         }
         let Ok(made) = self.make(loads, &entry) else { return Ok(None) };
-        self.intern(number);
+        // Before a fork it is done for all children; here it would cost a process as much as it saves.
+        if self.objects.debug || self.names == Names::Intern {
+            self.intern(number);
+        }
         // SAFETY: as above; `made` has what the slots of this module are to hold.
         let code = unsafe { self.copy(py, root, &made) };
         self.loaded += u64::from(code.is_some());
@@ -385,7 +391,7 @@ impl Live {
     ///
     /// Its pages must be ready.
     fn intern(&mut self, number: u32) {
-        if self.names == Names::Leave || bit(&self.interned, number) {
+        if bit(&self.interned, number) {
             return;
         }
         set(&mut self.interned, number);
@@ -473,7 +479,7 @@ impl Live {
             let hot = self.image.starts[Area::Once as usize] + self.image.head.hot[Area::Once as usize];
             for number in 0..self.image.len() as u32 {
                 let entry = self.image.entry(number);
-                if entry.root < hot && self.prepare_module(&entry).is_ok() {
+                if entry.root < hot && self.prepare_module(&entry).is_ok() && self.names != Names::Leave {
                     self.intern(number);
                 }
             }
@@ -488,7 +494,7 @@ impl Live {
     /// To be called when an import has ended: gives back pages that were read for it, to be checked and copied from, and that are not needed now. Those that are come
     /// back from the page cache. Only what nobody has written to, caches of hashes apart: not where addresses or names were put in.
     pub fn settle(&mut self) {
-        if self.fresh < SETTLE || self.delta != 0 || self.names != Names::Leave {
+        if self.fresh < SETTLE || self.delta != 0 || self.objects.debug || self.names == Names::Intern {
             return;
         }
         self.fresh = 0;
@@ -500,8 +506,16 @@ impl Live {
 
     /// Makes all pages of a module fit for use.
     fn prepare_module(&mut self, entry: &Entry) -> Result<(), String> {
-        let mut runs = self.image.runs(entry).map_err(|e| e.to_string())?;
-        runs.try_for_each(|(first, count)| (first..first + count).try_for_each(|page| self.prepare(page)))
+        for (first, count) in self.image.runs(entry).map_err(|e| e.to_string())? {
+            // Most words of a page are addresses in a name's, a tuple's or a code object's neighbourhood: nearly every page will be written.
+            if self.delta != 0 && count >= POPULATE && !bit(&self.ready, first) && !bit(&self.ready, first + count - 1)
+            {
+                let at = self.base + self.image.starts[0] + u64::from(first) * PAGE as u64 - self.placed.start() as u64;
+                self.placed.populate(at as usize, count as usize * PAGE);
+            }
+            (first..first + count).try_for_each(|page| self.prepare(page))?;
+        }
+        Ok(())
     }
 
     /// Gives the profile's strings their hashes.
