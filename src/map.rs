@@ -92,14 +92,15 @@ pub struct Placed {
 
 #[allow(unsafe_code)]
 impl Placed {
-    /// Maps `len` bytes of `file` from `offset` on at `address`, if nothing is there yet. All three are multiples of the page's size.
+    /// Maps `len` bytes of `file` from `offset` on at `address`, if nothing is there yet, to be read, or `writable`. All three are multiples of the page's size.
     ///
     /// # Errors
     /// The range is taken, or the kernel refuses.
-    pub fn map(file: &File, offset: u64, len: usize, address: usize) -> Result<Placed> {
+    pub fn map(file: &File, offset: u64, len: usize, address: usize, writable: bool) -> Result<Placed> {
         use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-        let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // Little of it will be written: no memory need be set aside for all.
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE | MapFlags::NORESERVE;
+        let protection = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
         let wanted = std::ptr::without_provenance_mut(address);
         // SAFETY: with MAP_FIXED_NOREPLACE nothing that is mapped is replaced, so this makes memory that nobody has yet.
         let got = unsafe { mmap(wanted, len, protection, flags, file, offset) };

@@ -136,8 +136,6 @@ struct Inner {
     stores: Vec<Store>,
     /// Their images.
     forms: Vec<Form>,
-    /// `co_version`s that images have taken.
-    versions: Vec<(u32, u32)>,
     texts: Option<Texts>,
     scratch: Scratch,
     /// Modules that were loaded with placeholders, texts put in their places, modules that had to be loaded whole.
@@ -195,7 +193,6 @@ impl Packages {
             inner: Mutex::new(Inner {
                 stores: Vec::new(),
                 forms: Vec::new(),
-                versions: Vec::new(),
                 texts: None,
                 scratch: Scratch::default(),
                 counts: [0; 3],
@@ -221,8 +218,7 @@ impl Packages {
             store.find_root(&candidates).map_err(refuse)?;
         }
         let root = store.root.clone();
-        let mut versions = self.with(|inner| std::mem::take(&mut inner.versions));
-        let form = self.form(py, &mut store, &mut versions);
+        let form = self.form(py, &mut store);
         if !matches!(form, Form::Mapped(_)) {
             self.portable(py)?;
         }
@@ -231,7 +227,6 @@ impl Packages {
             let at = inner.stores.partition_point(|other| other.root.len() >= root.len());
             inner.stores.insert(at, store);
             inner.forms.insert(at, form);
-            inner.versions = versions;
         });
         Ok(root)
     }
@@ -417,7 +412,7 @@ impl ImageStatus {
 
 impl Packages {
     /// Maps the image of a store that has just been opened.
-    fn form(&self, py: Python<'_>, store: &mut Store, versions: &mut Vec<(u32, u32)>) -> Form {
+    fn form(&self, py: Python<'_>, store: &mut Store) -> Form {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         let Some((pye, file)) = store.package().filter(|(pye, _)| !pye.part(Part::Image as usize).is_empty()) else {
             return Form::None;
@@ -442,7 +437,7 @@ impl Packages {
             },
             hexversion: self.hexversion,
         };
-        match Live::attach(py, pye, &file, &store.root, objects, wanted, versions) {
+        match Live::attach(py, pye, &file, &store.root, objects, wanted) {
             Ok(Some(live)) => Form::Mapped(Box::new(live)),
             Ok(None) => Form::None,
             Err(reason) => Form::Refused(reason),

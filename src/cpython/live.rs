@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -43,6 +44,9 @@ pub enum Relocate {
     /// Each module when it is first imported.
     Lazy,
 }
+
+/// `co_version`s that the images of this process have taken: first and last but one.
+static VERSIONS: Mutex<Vec<(u32, u32)>> = Mutex::new(Vec::new());
 
 /// What names are to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +137,6 @@ impl Live {
         root: &str,
         objects: &'static Objects,
         wanted: Wanted,
-        used: &mut Vec<(u32, u32)>,
     ) -> Result<Option<Live>, String> {
         let Some(image) = Image::open(pye).map_err(|e| e.to_string())? else { return Ok(None) };
         let head = &image.head;
@@ -165,14 +168,28 @@ impl Live {
         }
         let (first, count) = head.versions;
         let versions = (first, first + count);
+        let mut used = VERSIONS.lock().unwrap_or_else(PoisonError::into_inner);
         if used.iter().any(|other| versions.0 < other.1 && other.0 < versions.1) {
             return Err("its code versions are those of another image of this process".into());
         }
+        let place = |from: u64, to: u64, writable| {
+            Placed::map(file, from, (to - from) as usize, (head.base + from) as usize, writable)
+                .map_err(|e| e.to_string())
+        };
+        let objects_at = image.starts[0];
+        let placed = place(objects_at, image.starts[AREAS], true)?;
+        // Text that headers in the image lead to; it comes before, and is nobody's to write.
         let payload = [Part::Str1, Part::Str2, Part::Str4].map(|part| pye.range(part as usize));
-        let start = payload.iter().filter(|r| !r.is_empty()).map(|r| r.start as u64).min();
-        let start = start.unwrap_or(image.starts[0]).min(image.starts[0]) / PAGE as u64 * PAGE as u64;
-        let len = (image.starts[AREAS] - start) as usize;
-        let placed = Placed::map(file, start, len, (head.base + start) as usize).map_err(|e| e.to_string())?;
+        let text = payload.iter().filter(|range| !range.is_empty());
+        let (start, end) =
+            text.fold((u64::MAX, 0), |(start, end), r| (start.min(r.start as u64), end.max(r.end as u64)));
+        let (start, end) = (start / PAGE as u64 * PAGE as u64, end.next_multiple_of(PAGE as u64));
+        if start < end {
+            if end > objects_at {
+                return Err("its text does not come before its objects".into());
+            }
+            place(start, end, false)?;
+        }
         used.push(versions);
         let (pages, modules) = (image.pages() as usize, image.len());
         Ok(Some(Live {
@@ -255,7 +272,10 @@ impl Live {
         loads: &Bound<'py, PyAny>,
     ) -> Result<Option<Bound<'py, PyAny>>, String> {
         let py = origin.py();
-        let Some(number) = self.image.find(record) else { return Ok(None) };
+        // One of a subclass might run code of its own when compared.
+        let Some(number) = self.image.find(record).filter(|_| origin.is_exact_instance_of::<PyString>()) else {
+            return Ok(None);
+        };
         if bit(&self.given, number) {
             return Ok(None);
         }
@@ -279,6 +299,10 @@ impl Live {
         }
         // SAFETY: as above; `made` has what the slots of this module are to hold.
         let code = unsafe { self.copy(py, root, &made) };
+        if code.is_none() {
+            // No memory; the portable form may have more luck, or say so.
+            drop(PyErr::take(py));
+        }
         self.loaded += u64::from(code.is_some());
         self.fresh += 1;
         Ok(code)
