@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::environment::Entry;
+use super::image;
 use super::install::Step;
 use super::interpreter::Interpreter;
+use super::place::Place;
 use super::roots::{Contents, Root};
 use crate::convert::Options;
 use crate::error::{Error, Result};
@@ -40,12 +42,13 @@ pub fn directory() -> Result<PathBuf> {
 }
 
 /// The packages of an interpreter's roots below `directory`, linked where they are missing or out of date. Several processes may ask at
-/// once: the first links, the others wait.
+/// once: the first links, the others wait. With `images`, the Python package that makes them, they get images where the interpreter allows it.
 ///
 /// # Errors
 /// The directory cannot be made, used or locked, or a package cannot be written.
 pub fn packages(
     interpreter: &Interpreter,
+    images: Option<&Place>,
     directory: &Path,
     options: Options,
     progress: &(dyn Fn(Step<'_>) + Sync),
@@ -61,6 +64,7 @@ pub fn packages(
             root.directory.as_os_str().as_bytes(),
             &options.min_blob.to_le_bytes(),
             env!("CARGO_PKG_VERSION").as_bytes(),
+            &[u8::from(images.is_some())],
         ];
         let place = directory.join(hash(|hasher| key.iter().for_each(|part| add(hasher, part))));
         make_private(&place)?;
@@ -72,7 +76,13 @@ pub fn packages(
         if !file.is_file() || fs::read(&kept).ok().as_deref() != Some(now.as_bytes()) {
             progress(Step::Link(root, &contents));
             let _ = fs::remove_file(&kept);
-            link::link(&contents.compiled, &file, options, &|bytes| progress(Step::Bytes(bytes)))?;
+            let report = link::link(&contents.compiled, &file, options, &|bytes| progress(Step::Bytes(bytes)))?;
+            if let Some(package) = images.filter(|_| image::is_possible(interpreter)) {
+                progress(Step::Image(&root.directory, report.pyc_bytes));
+                let told = |bytes| progress(Step::Bytes(bytes));
+                // The package serves without one, and `pye doctor` says that it has none.
+                let _ = image::build(interpreter, package, &file, &root.directory, None, &told);
+            }
             fs::set_permissions(&file, Permissions::from_mode(0o600))
                 .map_err(|e| Error::io("cannot set the mode of", e).in_file(&file))?;
             fsys::write_atomic(&kept, None, |mut file| {

@@ -37,6 +37,10 @@ pub(crate) struct Options {
     #[command(flatten)]
     threshold: Threshold,
 
+    /// Make no images for packages in the cache
+    #[arg(long)]
+    no_image: bool,
+
     /// The command and its arguments
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
@@ -79,8 +83,9 @@ fn environment(options: &Options, host: &Host) -> anyhow::Result<Vec<(&'static s
     }
     interpreter.check()?;
     let place = Place::find(Some(&interpreter), host.package())?;
+    let place_of_images = Some(&place).filter(|_| !options.no_image);
     let linked = cache::directory().and_then(|directory| {
-        linking(|step| cache::packages(&interpreter, &directory, options.threshold.into(), step))
+        linking(|step| cache::packages(&interpreter, place_of_images, &directory, options.threshold.into(), step))
     });
     match linked {
         Ok(entries) => Ok(environment::variables(&place, &entries)),
