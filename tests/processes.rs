@@ -5,11 +5,10 @@ mod common;
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::loader::{Project, loaded, output, reports, script, served, succeeds};
-use common::{Python, debug_pythons};
+use common::debug_pythons;
+use common::loader::{Project, embedding, loaded, output, reports, script, served, succeeds};
 
 #[test]
 fn threads_forks_processes_and_sub_interpreters_import_as_ever() {
@@ -45,37 +44,6 @@ fn references_do_not_grow() {
         // Twenty rounds.
         assert!(got < expected.max(0) + 20, "{}: {got} more references, stock {expected}", python.path.display());
     }
-}
-
-/// Compiles the program that embeds Python, against interpreters that are built as a shared library and have their headers.
-fn embedding(python: &Python, directory: &Path) -> Option<PathBuf> {
-    let ask = "import os, sys, sysconfig
-prefix = os.path.dirname(os.path.dirname(os.path.realpath(sys.executable)))
-print(prefix, sysconfig.get_config_var('LDVERSION'), sysconfig.get_config_var('MULTIARCH') or '.')";
-    let told = succeeds(python.command().args(["-c", ask]));
-    let [prefix, version, multiarch] = told.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{told}") };
-    let (prefix, name) = (Path::new(prefix), format!("python{version}"));
-    let include = prefix.join("include").join(&name);
-    let library = [prefix.join("lib"), prefix.join("lib").join(multiarch)];
-    let library = library.into_iter().find(|l| l.join(format!("lib{name}.so")).exists())?;
-    if !include.join("Python.h").exists() {
-        return None;
-    }
-    let program = directory.join("embed");
-    let mut cc = Command::new("cc");
-    cc.arg(script("embed.c")).arg("-o").arg(&program).arg("-I").arg(&include);
-    // Debian's `pyconfig.h` includes the one of the architecture.
-    cc.arg("-idirafter").arg(prefix.join("include")).arg("-L").arg(&library);
-    cc.arg(format!("-Wl,-rpath,{}", library.display())).arg(format!("-l{name}"));
-    let compiled = output(&mut cc);
-    if compiled.status.success() {
-        return Some(program);
-    }
-    // A library for another version of the C library than the compiler's, for one.
-    let why = String::from_utf8_lossy(&compiled.stderr);
-    let why = why.lines().next().unwrap_or_default();
-    let _ = writeln!(io::stderr(), "note: not tested embedded: {}: {why}", python.path.display());
-    None
 }
 
 /// A process that ends Python and starts it again: the first life is served, later ones import as usual.

@@ -1,13 +1,14 @@
 //! Runs Python programs with and without pye: the staged package, packages of trees, and what the loader says it did.
 
 use std::ffi::OsStr;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use super::{Python, cache_dir, debug_pythons, pythons, tool};
+use super::{Python, cache_dir, debug_pythons, other_pythons, pythons, tool};
 
 /// A script of `tests/loader`.
 pub(crate) fn script(name: &str) -> PathBuf {
@@ -33,6 +34,15 @@ pub(crate) fn served() -> Vec<&'static Python> {
     served.dedup();
     assert!(!served.is_empty(), "no CPython of 3.9 or later: there is nothing to test the loader with");
     served
+}
+
+/// The interpreters that images can be made for: 3.12 and later, debug builds and second builds of a version among them.
+pub(crate) fn imaged() -> Vec<&'static Python> {
+    let all = pythons().iter().chain(other_pythons()).chain(debug_pythons());
+    let mut imaged: Vec<&Python> = all.filter(|python| python.at_least(3, 12)).collect();
+    imaged.dedup();
+    assert!(!imaged.is_empty(), "no CPython of 3.12 or later: there is nothing to test images with");
+    imaged
 }
 
 /// Roots and the package files that stand for them.
@@ -62,11 +72,33 @@ impl Packages {
         Packages(roots.iter().enumerate().map(link).collect())
     }
 
+    /// As `link`, with an image for `python` in each package.
+    pub(crate) fn link_image(python: &Python, roots: &[&Path], directory: &Path) -> Packages {
+        let link = |(number, root): (usize, &&Path)| {
+            let file = directory.join(format!("{number}.pye"));
+            link_image(python, root, &file, &[]);
+            (root.to_path_buf(), file)
+        };
+        Packages(roots.iter().enumerate().map(link).collect())
+    }
+
     fn variable(&self) -> String {
         let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
         let entries = self.0.iter().map(|(root, file)| format!("{}={}", text(root), text(file)));
         entries.collect::<Vec<_>>().join(":")
     }
+}
+
+/// Links `root` to `file` with an image for `python`; `options` are further ones of `pye link`.
+pub(crate) fn link_image(python: &Python, root: &Path, file: &Path, options: &[&str]) {
+    let tag = format!("cpython-{}{}", python.version.0, python.version.1);
+    let mut command =
+        tool::command(&[&"link", &root, &"-o", &file, &"--tag", &tag, &"--image", &"--python", &python.path]);
+    // The interpreter makes the image with the extension module, which it must find.
+    command.args(options).arg("--json").env("PYTHONPATH", site()).env_remove("PYTHONHOME");
+    let printed = succeeds(&mut command);
+    let report: Value = serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{command:?}: {e}: {printed}"));
+    assert!(report["packages"][0]["modules"].as_u64() > Some(0), "nothing in {}: {report}", root.display());
 }
 
 /// A run of an interpreter.
@@ -136,6 +168,16 @@ pub(crate) fn loaded(reports: &[Value]) -> u64 {
     stores(reports).map(|store| store["loaded"].as_u64().expect("a number")).sum()
 }
 
+/// Modules that the processes of a run took from images.
+pub(crate) fn from_images(reports: &[Value]) -> u64 {
+    stores(reports).filter_map(|store| store["image"]["loaded"].as_u64()).sum()
+}
+
+/// What has become of the images of the packages of a run: "mapped", or why not.
+pub(crate) fn image_states(reports: &[Value]) -> Vec<String> {
+    stores(reports).filter_map(|store| store["image"]["state"].as_str().map(str::to_owned)).collect()
+}
+
 /// The reasons for which modules were left to the stock import system, and packages refused.
 pub(crate) fn reasons(reports: &[Value]) -> Vec<String> {
     let fallbacks = stores(reports).flat_map(|store| store["fallbacks"].as_object().into_iter().flatten());
@@ -179,6 +221,37 @@ pub(crate) fn stdlib_package(python: &Python) -> (PathBuf, PathBuf) {
     (tree, file)
 }
 
+/// Compiles the program that embeds Python, against interpreters that are built as a shared library and have their headers.
+pub(crate) fn embedding(python: &Python, directory: &Path) -> Option<PathBuf> {
+    let ask = "import os, sys, sysconfig
+prefix = os.path.dirname(os.path.dirname(os.path.realpath(sys.executable)))
+print(prefix, sysconfig.get_config_var('LDVERSION'), sysconfig.get_config_var('MULTIARCH') or '.')";
+    let told = succeeds(python.command().args(["-c", ask]));
+    let [prefix, version, multiarch] = told.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{told}") };
+    let (prefix, name) = (Path::new(prefix), format!("python{version}"));
+    let include = prefix.join("include").join(&name);
+    let library = [prefix.join("lib"), prefix.join("lib").join(multiarch)];
+    let library = library.into_iter().find(|l| l.join(format!("lib{name}.so")).exists())?;
+    if !include.join("Python.h").exists() {
+        return None;
+    }
+    let program = directory.join("embed");
+    let mut cc = Command::new("cc");
+    cc.arg(script("embed.c")).arg("-o").arg(&program).arg("-I").arg(&include);
+    // Debian's `pyconfig.h` includes the one of the architecture.
+    cc.arg("-idirafter").arg(prefix.join("include")).arg("-L").arg(&library);
+    cc.arg(format!("-Wl,-rpath,{}", library.display())).arg(format!("-l{name}"));
+    let compiled = output(&mut cc);
+    if compiled.status.success() {
+        return Some(program);
+    }
+    // A library for another version of the C library than the compiler's, for one.
+    let why = String::from_utf8_lossy(&compiled.stderr);
+    let why = why.lines().next().unwrap_or_default();
+    let _ = writeln!(io::stderr(), "note: not tested embedded: {}: {why}", python.path.display());
+    None
+}
+
 /// A project made by `tests/loader/project.py`, with a package for each of its roots.
 pub(crate) struct Project<'a> {
     /// The interpreter it was compiled by.
@@ -195,13 +268,26 @@ pub(crate) struct Project<'a> {
 impl<'a> Project<'a> {
     /// Makes one; `options` are those of `project.py`.
     pub(crate) fn new(python: &'a Python, options: &[&str]) -> Project<'a> {
+        Project::linked(python, options, Packages::link)
+    }
+
+    /// As `new`, with images in its packages.
+    pub(crate) fn with_images(python: &'a Python) -> Project<'a> {
+        Project::linked(python, &[], Packages::link_image)
+    }
+
+    fn linked(
+        python: &'a Python,
+        options: &[&str],
+        link: impl Fn(&Python, &[&Path], &Path) -> Packages,
+    ) -> Project<'a> {
         let temporary = tempfile::tempdir().expect("a temporary directory");
         let directory = temporary.path().join("project");
         let mut command = python.command();
         command.arg(script("project.py")).arg(&directory).args(options);
         let extension = succeeds(&mut command).trim().to_owned();
         let roots = ["lib", "more"].map(|name| directory.join(name));
-        let packages = Packages::link(python, &[&roots[0], &roots[1]], temporary.path());
+        let packages = link(python, &[&roots[0], &roots[1]], temporary.path());
         Project { python, directory, extension, packages, temporary }
     }
 

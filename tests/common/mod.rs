@@ -62,6 +62,7 @@ impl Python {
 struct Found {
     release: Vec<Python>,
     debug: Vec<Python>,
+    other: Vec<Python>,
 }
 
 /// One interpreter a minor version, oldest first; a debug build stands in only where there is no other.
@@ -75,6 +76,11 @@ pub(crate) fn pythons() -> &'static [Python] {
 /// The debug builds, one a minor version.
 pub(crate) fn debug_pythons() -> &'static [Python] {
     &found().debug
+}
+
+/// A second release build of a minor version, for each that has one: what fits a build alone must not be used by another.
+pub(crate) fn other_pythons() -> &'static [Python] {
+    &found().other
 }
 
 /// The versions pye reads for which there is no interpreter.
@@ -109,17 +115,24 @@ fn found() -> &'static Found {
 
 fn find() -> Found {
     let directories = directories();
-    let mut found = Found { release: Vec::new(), debug: Vec::new() };
+    let mut found = Found { release: Vec::new(), debug: Vec::new(), other: Vec::new() };
     for row in &VERSIONS {
         // pyenv's micro versions come in any order: the newest wins, since `directories` lists it first.
-        let first = |names: &[String], debug: bool| {
-            directories.iter().flat_map(|d| names.iter().map(move |n| d.join(n))).find_map(|path| {
+        let first = |names: &[String], debug: bool, but: Option<&Python>| {
+            // The same file may be found under many names.
+            let but = but.and_then(|python| python.path.canonicalize().ok());
+            let paths = directories.iter().flat_map(|d| names.iter().map(move |n| d.join(n)));
+            paths.filter(|path| but.is_none() || path.canonicalize().ok() != but).find_map(|path| {
                 let python = probe(&path)?;
                 (python.version == (row.major, row.minor) && python.debug == debug).then_some(python)
             })
         };
-        let release = first(&[format!("python{row}")], false);
-        let debug = first(&[format!("python{row}-dbg"), format!("python{row}d"), format!("python{row}")], true);
+        let name = [format!("python{row}")];
+        let release = first(&name, false, None);
+        let debug = first(&[format!("python{row}-dbg"), format!("python{row}d"), format!("python{row}")], true, None);
+        // Images begin with 3.12, and nothing else asks for it.
+        let other = release.as_ref().filter(|python| python.at_least(3, 12)).and_then(|r| first(&name, false, Some(r)));
+        found.other.extend(other);
         found.release.extend(release.or_else(|| debug.clone()));
         found.debug.extend(debug);
     }

@@ -1,11 +1,14 @@
 """sys.monitoring: all events, globally and of one code object, switched off by callbacks and on again; two tools at once."""
 
+import gc
 import sys
 import types
 
 from imaged import functions, hot
 from show import show
 
+# What the collector finds, and closes, would come at any time.
+gc.disable()
 E = sys.monitoring.events
 NAMES = [name for name in dir(E) if name.isupper() and name != "NO_EVENTS"]
 # Those that cannot be asked for: they come with CALL.
@@ -70,6 +73,7 @@ def program():
 def run(what):
     seen.clear()
     program()
+    gc.collect()
     show("==", what, len(seen))
     for each in seen:
         show(*each)

@@ -1,11 +1,14 @@
 """sys.settrace and sys.setprofile: every event, line and instruction, in code that has run before and code that has not."""
 
+import gc
 import sys
 import threading
 
 from imaged import awaits, constants, fails, functions, hot
 from show import show
 
+# What the collector finds, and closes, would come at any time.
+gc.disable()
 events = []
 
 
@@ -63,6 +66,7 @@ def run(how, install, function):
     install(function)
     try:
         program()
+        gc.collect()
     finally:
         install(None)
     show("==", how, len(events))
