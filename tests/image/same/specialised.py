@@ -2,20 +2,26 @@
 
 import dis
 import io
+import re
 import sys
 
 from imaged import hot
 from show import codes, show
 
 
+def same_constants(text):
+    """3.14 and later tell constants that live forever from others, and those of an image live forever."""
+    return re.sub("LOAD_CONST_(IM)?MORTAL *", "LOAD_CONST_… ", text)
+
+
 def listing(code):
     out = io.StringIO()
     dis.dis(code, adaptive=True, file=out, depth=0)
-    return out.getvalue()
+    return same_constants(out.getvalue())
 
 
 def instructions(code):
-    return [(each.offset, each.opname) for each in dis.get_instructions(code, adaptive=True)]
+    return [(each.offset, same_constants(each.opname)) for each in dis.get_instructions(code, adaptive=True)]
 
 
 cold = {function.__qualname__: instructions(function) for function in hot.ALL}
