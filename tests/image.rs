@@ -6,6 +6,7 @@ mod common;
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -16,6 +17,8 @@ use common::loader::{
     reasons, reports, script, site, succeeds,
 };
 use common::{Python, debug_pythons, tool};
+use pye::pye::Part;
+use pye::pye::read::Pye;
 use serde_json::Value;
 use walkdir::WalkDir;
 
@@ -136,13 +139,30 @@ fn all_that_looks_at_code_sees_what_it_sees_under_stock_python() {
     }
 }
 
+/// Names are interned as under stock Python, but where nothing of the image needs to be relocated: there all processes share the tuples that
+/// refer to names, and a name that another module has interned stays another object.
+#[test]
+fn names_are_interned_or_shared() {
+    for python in imaged() {
+        let made = Made::new(python);
+        let args = [directory().join("interning.py").into_os_string()];
+        let (mut stock, mut pye, status) = made.both(&args, &[]);
+        let (expected, got) = (output(&mut stock), output(&mut pye));
+        let reports = reports(&status);
+        assert!(from_images(&reports) > 0 && expected.status.success() && got.status.success(), "{got:?}");
+        if reports[0]["loaded"]["stores"][0]["image"]["relocation"] != "none" {
+            assert_same(&expected, &got, &format!("{pye:?}"));
+        }
+    }
+}
+
 /// Seeds of hashes, options and environments that change how code is made, run, allocated or looked at.
 #[test]
 fn seeds_and_options_change_nothing() {
     /// Options of the interpreter, its environment, scripts of `tests/image/same`.
     type Ways<'a> = &'a [(&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str])];
     let ways: Ways<'_> = &[
-        (&[], &[("PYTHONHASHSEED", "0")], &["constants.py", "naming.py", "classes.py", "interning.py"]),
+        (&[], &[("PYTHONHASHSEED", "0")], &["constants.py", "naming.py", "classes.py", "executing.py"]),
         (&[], &[("PYTHONHASHSEED", "4294967295")], &["constants.py", "naming.py", "executing.py"]),
         (&[], &[("PYTHONHASHSEED", "random")], &["constants.py", "naming.py", "texts.py", "fresh_code.py"]),
         (&["-X", "no_debug_ranges"], &[], &["sources.py", "faults.py"]),
@@ -389,13 +409,17 @@ fn images_whose_place_is_taken_are_not_used() {
         let made = Made::new(python);
         let (_, reports) = made.same(&command(PROGRAM), &[]);
         let base = reports[0]["loaded"]["stores"][0]["image"]["base"].as_u64().expect("an address");
-        let length = fs::metadata(&made.package).unwrap().len();
-        let page = |address: u64| address & !4095;
+        let bytes = fs::read(&made.package).unwrap();
+        let package = Pye::open(&bytes).unwrap();
+        let sections = [Part::ImageCode, Part::ImageNames, Part::ImageData].map(|part| package.range(part as usize));
+        assert!(sections.iter().all(|section| !section.is_empty()));
+        let first = |section: &Range<usize>| base + section.start as u64;
+        let last = base + sections[2].end as u64 - 4096;
         for (address, used) in [
-            (page(base), false),
-            (page(base + length / 2), false),
-            (page(base + length - 1), false),
-            (page(base) - (1 << 30), true),
+            (first(&sections[0]), false),
+            (first(&sections[1]), false),
+            (last, false),
+            (first(&sections[0]) - (1 << 30), true),
         ] {
             let mut command = python.command();
             command.arg(directory().join("taken.py")).arg(&made.root).arg(&made.package).arg(address.to_string());
@@ -437,9 +461,9 @@ fn edited_sources_are_compiled_anew() {
         assert_eq!(made.told(PROGRAM).1, MODULES);
         let names = made.root.join("imaged/names.py");
         let text = fs::read_to_string(&names).unwrap();
-        fs::write(&names, text.replace("\"größe\": 3", "\"edited\": 33")).unwrap();
+        fs::write(&names, text.replace("\"größe\": 3", "\"edited\": 333333")).unwrap();
         let (got, reports) = made.same(&command(PROGRAM), &[]);
-        assert!(String::from_utf8_lossy(&got.stdout).contains("'edited': 33"));
+        assert!(String::from_utf8_lossy(&got.stdout).contains("'edited': 333333"));
         assert_eq!(from_images(&reports), MODULES - 1);
         assert!(reasons(&reports).iter().any(|reason| reason.contains("source changed")), "{reports:?}");
         // Touched, to another second.
