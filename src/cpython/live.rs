@@ -31,9 +31,6 @@ const POPULATE: u32 = 4;
 /// Modules after which pages are given back at the end of an import.
 const SETTLE: u32 = 32;
 
-/// `SSTATE_INTERNED_IMMORTAL`.
-const INTERNED_IMMORTAL: u32 = 2;
-
 /// When pages are made to fit an interpreter that is not loaded where it was when the image was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relocate {
@@ -485,6 +482,10 @@ impl Live {
             if hide {
                 *flags |= state::STATIC;
             }
+            if winner == name {
+                // Nothing replaces it, so nothing needs a reference more.
+                ffi::Py_DecRef(name);
+            }
             winner
         }
     }
@@ -585,9 +586,8 @@ impl Live {
             // SAFETY: a str of the image; its state is a word that nobody else writes while the GIL is held.
             unsafe {
                 let flags = object.byte_add(text::STATE).cast::<u32>();
-                if *flags & state::INTERNED == INTERNED_IMMORTAL {
-                    *flags |= state::INTERNED | state::STATIC;
-                }
+                // Whatever it was: what runs from now on may intern it, or make what is interned immortal.
+                *flags |= state::INTERNED | state::STATIC;
             }
         });
     }

@@ -62,7 +62,7 @@ const INT_DIGITS: usize = 24;
 const INT_SHIFT: u64 = 3;
 
 /// Reference count of a mortal object of the image, in a debug build: more than are ever dropped.
-const MORTAL: u64 = 1 << 28;
+const MORTAL: u64 = 1 << 10;
 
 /// How objects look in the running interpreter.
 #[derive(Debug)]
