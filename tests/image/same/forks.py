@@ -83,12 +83,13 @@ for pid in children:
 sys.stdout.flush()
 import imaged.forking  # noqa: E402
 
-show(imaged.forking.RESULT, imaged.forking.after())
 if imaged.forking.CHILD == 0:
+    show(imaged.forking.RESULT, imaged.forking.after())
     everything()
     sys.stdout.flush()
     os._exit(0)
 wait_for(imaged.forking.CHILD)
+show(imaged.forking.RESULT, imaged.forking.after())
 
 # While other threads import.
 def imports():
