@@ -20,11 +20,14 @@ CODE = """if True:
 """
 
 
+ended = []
+
+
 def run():
     interpreter = _interpreters.create()
     # Up to 3.12 what fails is raised, afterwards returned.
     failed = _interpreters.run_string(interpreter, CODE)
-    show("failed:", failed)
+    ended.append(failed)
     _interpreters.destroy(interpreter)
 
 
@@ -42,6 +45,7 @@ for worker in workers:
     worker.start()
 for worker in workers:
     worker.join()
+show(ended)
 show(_interpreters.run_string(interpreter, CODE))
 _interpreters.destroy(interpreter)
 show(constants.in_mixed("x"), names.as_keys())
