@@ -15,10 +15,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use super::code::{CO_OPTIMIZED, CONSTANTS, FLAGS, SIZE};
+use super::code::{CONSTANTS, SIZE, TYPE};
 use super::interpreter::Interpreter;
 use super::memory::{word, word32};
-use super::snapshot::{Objects, Snapshot, state, text};
+use super::snapshot::{BYTES_DATA, Objects, Snapshot, state, text};
 use crate::image::read::{Entry, Image};
 use crate::image::{AREAS, Area, PAGE, SAMPLE, write};
 use crate::map::Placed;
@@ -231,6 +231,33 @@ impl Live {
         self.base + self.image.starts[area as usize]..self.base + self.image.starts[area as usize + 1]
     }
 
+    /// Whether templates, with what is theirs, are used as they lie there. Otherwise they are read only to be copied, all of them, so that their pages stay those of the file.
+    fn once_in_place(&self) -> bool {
+        self.delta == 0 || self.objects.debug
+    }
+
+    /// The first page of templates.
+    fn once_page(&self) -> u32 {
+        ((self.image.starts[Area::Once as usize] - self.image.starts[0]) / PAGE as u64) as u32
+    }
+
+    /// What a pointer found in a template leads to: an object of the image, or one of the interpreter's, which is elsewhere now.
+    fn here(&self, pointer: u64) -> *mut ffi::PyObject {
+        let inside = (self.base + self.image.starts[0]..self.base + self.image.starts[AREAS]).contains(&pointer);
+        let moved = if inside || self.once_in_place() { pointer } else { pointer.wrapping_add(self.delta) };
+        moved as *mut ffi::PyObject
+    }
+
+    /// The type of an object of the image, also of a template's.
+    ///
+    /// # Safety
+    /// `object` is one, on a page that is ready.
+    unsafe fn type_of(&self, object: *mut ffi::PyObject) -> u64 {
+        // SAFETY: every object has its type in the second word.
+        let kind = unsafe { word(object, TYPE) };
+        if self.area(Area::Once).contains(&(object as u64)) { self.here(kind) as u64 } else { kind }
+    }
+
     /// Makes a page fit for use.
     fn prepare(&mut self, page: u32) -> Result<(), String> {
         if bit(&self.ready, page) {
@@ -242,7 +269,7 @@ impl Live {
         if crc32fast::hash(bytes) != self.image.crc(page) {
             return Err(format!("page {page} of the image is damaged"));
         }
-        if self.delta != 0 {
+        if self.delta != 0 && (self.once_in_place() || page < self.once_page()) {
             let bits = self.image.bits(page).map_err(|e| e.to_string())?;
             for (i, byte) in bits.iter().enumerate() {
                 let mut left = *byte;
@@ -283,7 +310,7 @@ impl Live {
         let [.., (_, filename), _, _, _] = self.objects.code.objects;
         // SAFETY: the root of a module is a template of code in the image, whose pages are ready; it refers to its `co_filename`.
         let same = unsafe {
-            let name = word(root, filename) as *mut ffi::PyObject;
+            let name = self.here(word(root, filename));
             Bound::from_borrowed_ptr(py, name).eq(origin)
         };
         if !same.unwrap_or(false) {
@@ -346,7 +373,7 @@ impl Live {
         let layout = self.objects.code;
         // SAFETY: a code object in the image; its size is as the layout says, and its objects are in the image or the interpreter's.
         unsafe {
-            let constants = self.constants(py, word(template, CONSTANTS) as *mut ffi::PyObject, made)?;
+            let constants = self.constants(py, self.here(word(template, CONSTANTS)), made)?;
             let units = word(template, SIZE) as usize;
             let bytes = (layout.size + 2 * units).next_multiple_of(8);
             let memory = ffi::PyObject_Malloc(bytes);
@@ -358,12 +385,13 @@ impl Live {
             let head = SIZE + 8;
             let rest = layout.size + 2 * units - head;
             std::ptr::copy_nonoverlapping(template.byte_add(head).cast::<u8>(), code.byte_add(head).cast::<u8>(), rest);
-            for (_, at) in layout.objects {
-                if at != CONSTANTS {
-                    ffi::Py_IncRef(word(code, at) as *mut ffi::PyObject);
-                }
-            }
             *code.byte_add(CONSTANTS).cast() = constants.into_ptr();
+            for (_, at) in layout.objects.into_iter().filter(|(_, at)| *at != CONSTANTS) {
+                let part = self.part(py, self.here(word(template, at)));
+                // With a NULL among its objects the code could not even be freed.
+                let Some(part) = part else { return None };
+                *code.byte_add(at).cast() = part.into_ptr();
+            }
             Some(Bound::from_owned_ptr(py, code))
         }
     }
@@ -382,27 +410,53 @@ impl Live {
         // SAFETY: a tuple in the image, with as many items as it says.
         unsafe {
             let size = word(tuple, SIZE) as usize;
-            let item = |i: usize| word(tuple, first + 8 * i) as *mut ffi::PyObject;
-            let template = |item: *mut ffi::PyObject| {
-                once.contains(&(item as u64))
-                    && ffi::Py_TYPE(item) as u64 == self.objects.code_type
-                    && word32(item, FLAGS) & CO_OPTIMIZED == 0
-            };
-            if !(0..size).any(|i| item(i).is_null() || template(item(i))) {
+            let item = |i: usize| word(tuple, first + 8 * i);
+            // Tuples of constants hold no other part of a template.
+            let template = |item: u64| once.contains(&item);
+            if self.once_in_place() && !(0..size).any(|i| item(i) == 0 || template(item(i))) {
                 return Some(Bound::from_borrowed_ptr(py, tuple));
             }
             let copy = Bound::from_owned_ptr_or_opt(py, ffi::PyTuple_New(size as ffi::Py_ssize_t))?;
             for i in 0..size {
                 let item = item(i);
-                let item = if item.is_null() {
+                let item = if item == 0 {
                     made.get(&(tuple as u64 + (first + 8 * i) as u64))?.clone()
                 } else if template(item) {
-                    self.copy(py, item, made)?
+                    self.copy(py, item as *mut ffi::PyObject, made)?
                 } else {
-                    Bound::from_borrowed_ptr(py, item)
+                    Bound::from_borrowed_ptr(py, self.here(item))
                 };
                 // Steals the reference; cannot fail for a new tuple and an index within it.
                 ffi::PyTuple_SetItem(copy.as_ptr(), i as ffi::Py_ssize_t, item.into_ptr());
+            }
+            Some(copy)
+        }
+    }
+
+    /// What a copy of a template refers to: the very object, or, of what is the template's own and cannot be used in place, a copy.
+    ///
+    /// # Safety
+    /// An object that a template refers to, but not its constants.
+    unsafe fn part<'py>(&self, py: Python<'py>, object: *mut ffi::PyObject) -> Option<Bound<'py, PyAny>> {
+        // SAFETY: in the image, on a page that is ready, or the interpreter's own. In the section of templates there are, besides these, tuples and byte strings only; their
+        // items and bytes are as many as they say.
+        unsafe {
+            if self.once_in_place() || !self.area(Area::Once).contains(&(object as u64)) {
+                return Some(Bound::from_borrowed_ptr(py, object));
+            }
+            let size = word(object, SIZE) as usize;
+            if self.type_of(object) == (&raw const ffi::PyBytes_Type) as u64 {
+                let data = object.byte_add(BYTES_DATA).cast();
+                return Bound::from_owned_ptr_or_opt(py, ffi::PyBytes_FromStringAndSize(data, size as ffi::Py_ssize_t));
+            }
+            let copy = Bound::from_owned_ptr_or_opt(py, ffi::PyTuple_New(size as ffi::Py_ssize_t))?;
+            for i in 0..size {
+                let item = self.here(word(object, self.objects.items + 8 * i));
+                ffi::PyTuple_SetItem(
+                    copy.as_ptr(),
+                    i as ffi::Py_ssize_t,
+                    Bound::from_borrowed_ptr(py, item).into_ptr(),
+                );
             }
             Some(copy)
         }
@@ -425,14 +479,14 @@ impl Live {
             names.contains(&address) && (at < ends[0] || (split[1]..ends[1]).contains(&at))
         };
         let inside = self.area(Area::Code).start..self.area(Area::Once).end;
-        let first = self.objects.items;
+        let (first, once) = (self.objects.items, self.area(Area::Once));
         let tuple_type = (&raw const ffi::PyTuple_Type) as u64;
         let mut seen = HashSet::new();
         let mut met = vec![root];
         while let Some(object) = met.pop() {
             // SAFETY: an object of the image, on a page of this module, all of which are ready; its type says how it is laid out.
             let slots: Vec<usize> = unsafe {
-                match ffi::Py_TYPE(object) as u64 {
+                match self.type_of(object) {
                     kind if kind == self.objects.code_type => {
                         self.objects.code.objects.iter().map(|(_, at)| *at).collect()
                     }
@@ -445,7 +499,8 @@ impl Live {
                 unsafe {
                     let slot = object.byte_add(at).cast::<*mut ffi::PyObject>();
                     let child = *slot;
-                    if interned(child as u64) {
+                    let template = once.contains(&(object as u64)) && !self.once_in_place();
+                    if interned(child as u64) && !template {
                         let winner = self.intern_one(child);
                         if winner != child {
                             *slot = winner;
@@ -516,16 +571,32 @@ impl Live {
         }
     }
 
-    /// To be called when an import has ended: gives back pages that were read for it, to be checked and copied from, and that are not needed now. Those that are come
-    /// back from the page cache. Only what nobody has written to, caches of hashes apart: not where addresses or names were put in.
+    /// To be called when an import has ended: gives back pages that are not needed now. These are all that were only mapped because they stand beside others, and, where nothing
+    /// but caches of hashes was written to them, those of data and templates, which were read to be checked and copied from. What is needed again comes back from the page cache.
     pub fn settle(&mut self) {
-        if self.fresh < SETTLE || self.delta != 0 || self.objects.debug || self.names == Names::Intern {
+        if self.fresh < SETTLE {
             return;
         }
         self.fresh = 0;
-        for area in [Area::Data, Area::Once] {
-            let at = self.area(area).start - self.placed.start() as u64;
-            self.placed.drop_pages(at as usize, self.image.size(area) as usize);
+        let clean = self.delta == 0 && !self.objects.debug && self.names != Names::Intern;
+        let page_of = |at: u64| ((at - self.image.starts[0]) / PAGE as u64) as u32;
+        let (data, patch, once) = (Area::Data as usize, Area::Patch as usize, Area::Once as usize);
+        let idle = |page: u32| {
+            let read_only = page >= page_of(self.image.starts[once]) && (clean || !self.once_in_place())
+                || clean && (page_of(self.image.starts[data])..page_of(self.image.starts[patch])).contains(&page);
+            read_only || !bit(&self.ready, page)
+        };
+        let pages = self.image.pages();
+        let mut page = 0;
+        while page < pages {
+            let first = page;
+            while page < pages && idle(page) {
+                page += 1;
+            }
+            if page > first {
+                self.placed.drop_pages(first as usize * PAGE, (page - first) as usize * PAGE);
+            }
+            page += 1;
         }
     }
 
@@ -533,8 +604,8 @@ impl Live {
     fn prepare_module(&mut self, entry: &Entry) -> Result<(), String> {
         for (first, count) in self.image.runs(entry).map_err(|e| e.to_string())? {
             // Most words of a page are addresses in a name's, a tuple's or a code object's neighbourhood: nearly every page will be written.
-            if self.delta != 0 && count >= POPULATE && !bit(&self.ready, first) && !bit(&self.ready, first + count - 1)
-            {
+            let written = self.delta != 0 && first + count <= self.once_page();
+            if written && count >= POPULATE && !bit(&self.ready, first) && !bit(&self.ready, first + count - 1) {
                 let at = self.base + self.image.starts[0] + u64::from(first) * PAGE as u64 - self.placed.start() as u64;
                 self.placed.populate(at as usize, count as usize * PAGE);
             }

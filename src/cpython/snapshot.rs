@@ -55,7 +55,7 @@ pub(super) mod text {
 
 /// Offset of the hash in `bytes`, and of the data.
 const BYTES_HASH: usize = 24;
-const BYTES_DATA: usize = 32;
+pub(super) const BYTES_DATA: usize = 32;
 /// Offset of an int's tag; its digits follow. Bits of the tag below the number of digits.
 const INT_TAG: usize = 16;
 const INT_DIGITS: usize = 24;
@@ -228,17 +228,15 @@ impl<'a> Snapshot<'a> {
                 let items = self.items(object, module, depth, None)?;
                 self.tuple(object, Kind::Tuple, &items)?
             } else if is(&raw const ffi::PyBytes_Type) {
-                let len = word(object, SIZE) as usize;
-                let mut copy = bytes(object, 0, BYTES_DATA + len + 1).to_vec();
-                copy[BYTES_HASH..BYTES_DATA].fill(0xff);
-                self.leaf(object, copy)?
+                let copy = self.bytes(object);
+                self.leaf(object, Kind::Leaf, copy)?
             } else if is(&raw const ffi::PyLong_Type) {
                 let digits = (word(object, INT_TAG) >> INT_SHIFT) as usize;
-                self.leaf(object, bytes(object, 0, INT_DIGITS + 4 * digits.max(1)).to_vec())?
+                self.leaf(object, Kind::Leaf, bytes(object, 0, INT_DIGITS + 4 * digits.max(1)).to_vec())?
             } else if is(&raw const ffi::PyFloat_Type) {
-                self.leaf(object, bytes(object, 0, 24).to_vec())?
+                self.leaf(object, Kind::Leaf, bytes(object, 0, 24).to_vec())?
             } else if is(&raw const ffi::PyComplex_Type) {
-                self.leaf(object, bytes(object, 0, 32).to_vec())?
+                self.leaf(object, Kind::Leaf, bytes(object, 0, 32).to_vec())?
             } else if kind == self.objects.code_type {
                 self.code(object, None, module, depth)?
             } else if is(&raw const ffi::PyFrozenSet_Type) || is(&raw const ffi::PySlice_Type) {
@@ -255,11 +253,43 @@ impl<'a> Snapshot<'a> {
         Ok(Ref::Object(number))
     }
 
+    /// What code that runs once refers to: a tuple or a byte string is part of the template, a `str` may outlive it.
+    ///
+    /// # Safety
+    /// As [`Self::object`].
+    unsafe fn part(&mut self, object: *mut ffi::PyObject, module: u32, depth: usize) -> Result<Ref, Unfit> {
+        let kind = self.kind_of(object);
+        // SAFETY: as the caller promises; each is of the type it is taken for.
+        let number = unsafe {
+            if kind == (&raw const ffi::PyTuple_Type) as u64 {
+                let items = self.items(object, module, depth, None)?;
+                self.tuple(object, Kind::OnceTuple, &items)?
+            } else if kind == (&raw const ffi::PyBytes_Type) as u64 {
+                let copy = self.bytes(object);
+                self.leaf(object, Kind::OnceLeaf, copy)?
+            } else {
+                return self.object(object, module, depth);
+            }
+        };
+        Ok(Ref::Object(number))
+    }
+
+    /// A copy of a byte string.
+    ///
+    /// # Safety
+    /// `object` is a live `bytes`.
+    unsafe fn bytes(&self, object: *mut ffi::PyObject) -> Vec<u8> {
+        // SAFETY: it has `ob_size` bytes and a NUL behind its head.
+        let mut copy = unsafe { bytes(object, 0, BYTES_DATA + word(object, SIZE) as usize + 1) }.to_vec();
+        copy[BYTES_HASH..BYTES_DATA].fill(0xff);
+        copy
+    }
+
     /// An object without references but to its type.
-    fn leaf(&mut self, object: *mut ffi::PyObject, mut copy: Vec<u8>) -> Result<u32, Unfit> {
-        let kind = self.type_ref(object)?;
+    fn leaf(&mut self, object: *mut ffi::PyObject, kind: Kind, mut copy: Vec<u8>) -> Result<u32, Unfit> {
+        let type_ref = self.type_ref(object)?;
         self.head(&mut copy, self.objects.immortal);
-        Ok(self.graph.add(Kind::Leaf, &copy, &[kind], true))
+        Ok(self.graph.add(kind, &copy, &[type_ref], true))
     }
 
     /// The reference count, and no type.
@@ -410,7 +440,9 @@ impl<'a> Snapshot<'a> {
                         return Err("code whose constants are not a tuple".into());
                     }
                     let items = self.items(child, module, depth, once)?;
-                    Ref::Object(self.tuple(child, Kind::OnceConstants, &items)?)
+                    Ref::Object(self.tuple(child, Kind::OnceTuple, &items)?)
+                } else if once.is_some() && self.static_ref(child as u64).is_none() {
+                    self.part(child, module, depth)?
                 } else {
                     self.object(child, module, depth)?
                 }

@@ -23,8 +23,10 @@ pub enum Kind {
     Function,
     /// Code of a module or a class body that runs once: a template for an ordinary object.
     Once,
-    /// The constants of such code.
-    OnceConstants,
+    /// A tuple that only such code refers to: its constants, its names.
+    OnceTuple,
+    /// A byte string of such code: its tables.
+    OnceLeaf,
 }
 
 /// What a pointer leads to.

@@ -121,16 +121,13 @@ pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
         functions.iter().for_each(|(_, module, object)| order.visit(*object, heat(*module)));
         numbers.iter().for_each(|module| order.visit(modules[*module].root, heat(*module)));
     }
-    let mut by_function = Order { graph, heats: vec![None; graph.len()], met: Vec::new(), stack: Vec::new() };
-    functions.iter().for_each(|(_, _, object)| by_function.visit(*object, Heat::Ran));
 
     let area = |object: u32| match graph.kind(object) {
         Kind::Function => Area::Code,
         Kind::Name | Kind::Key => Area::Names,
-        Kind::Once | Kind::OnceConstants => Area::Once,
+        Kind::Once | Kind::OnceTuple | Kind::OnceLeaf => Area::Once,
         Kind::Tuple if graph.refs(object).iter().any(|(_, to)| matches!(to, Ref::Made(_))) => Area::Patch,
-        _ if by_function.heats[object as usize].is_some() => Area::Data,
-        _ => Area::Once,
+        Kind::Tuple | Kind::Leaf => Area::Data,
     };
     let mut queue: Vec<(Area, u32)> = order.met.iter().map(|n| (area(*n), *n)).collect();
     let heat = |object: u32| order.heats[object as usize].unwrap_or(Heat::Cold);
@@ -153,7 +150,7 @@ pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
     for (area, object) in queue {
         let end = &mut layout.sizes[area as usize];
         let kind = graph.kind(object);
-        if matches!(kind, Kind::Tuple | Kind::OnceConstants) {
+        if matches!(kind, Kind::Tuple | Kind::OnceTuple) {
             *end += GC_HEAD as u64;
         }
         layout.spots[object as usize] = Spot { area, at: *end };

@@ -47,7 +47,7 @@ pub enum Area {
     Data = 2,
     /// Tuples with slots that are filled when a module is loaded.
     Patch = 3,
-    /// Templates of code that runs once, and what only that uses.
+    /// Templates of code that runs once, with the tuples and tables that are theirs alone.
     Once = 4,
 }
 

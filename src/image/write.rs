@@ -276,7 +276,7 @@ fn reach(graph: &Graph, layout: &Layout, first_pages: &[u64; AREAS], root: u32, 
         next += 1;
         let spot = layout.spots[object as usize];
         // A tuple starts with what its collector would use.
-        let tuple = matches!(graph.kind(object), Kind::Tuple | Kind::OnceConstants);
+        let tuple = matches!(graph.kind(object), Kind::Tuple | Kind::OnceTuple);
         let start = spot.at - if tuple { GC_HEAD as u64 } else { 0 };
         let end = spot.at + graph.bytes(object).len() as u64;
         let first = first_pages[spot.area as usize];

@@ -42,6 +42,8 @@ fn unknown(what: String) -> PyErr {
     PyRuntimeError::new_err(format!("code objects are laid out in an unknown way: {what}"))
 }
 
+/// Offset of `ob_type`.
+pub const TYPE: usize = 8;
 /// Offset of `ob_size`, the number of code units.
 pub const SIZE: usize = 16;
 /// Offset of the pointer to the constants, in all versions: the first field.
