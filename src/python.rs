@@ -309,7 +309,12 @@ impl Packages {
     }
 
     fn before_fork(&self) {
-        self.with(|inner| inner.images().for_each(Live::before_fork));
+        self.with(|inner| {
+            inner.images().for_each(Live::before_fork);
+            // The tables that were read for it.
+            inner.stores.iter_mut().for_each(|store| store.touched(1));
+            inner.stores.iter_mut().for_each(Store::settle);
+        });
     }
 
     fn before_finalization(&self, py: Python<'_>) {

@@ -4,6 +4,7 @@ Every start of an interpreter for which pye is installed pays for this file. So 
 native code is loaded, by the first import that could be served from them.
 """
 
+import atexit
 import os
 import sys
 
@@ -13,6 +14,15 @@ __all__ = ["activate", "activate_installed", "status"]
 _NOT_SERVED = ("pye", "sitecustomize", "usercustomize", "linecache")
 
 _activations = []
+_ended = []
+
+
+def _end():
+    """The interpreter is about to end. Registered when pye is activated, so that this is called after what programs register."""
+    _ended.append(True)
+    for each in _activations:
+        if each.finder is not None:
+            each.finder.before_finalization()
 
 
 class _Activation:
@@ -45,7 +55,7 @@ class _Activation:
         except IndexError:
             return
         try:
-            self.reason = _unsuitable()
+            self.reason = "the interpreter is about to end" if _ended else _unsuitable()
             if self.reason is None:
                 if self.packages is None:
                     self.packages = _installed()
@@ -114,6 +124,8 @@ def _activate(origin, packages):
         for place, finder in enumerate(sys.meta_path):
             if finder is each or finder is each.finder:
                 index = min(index, place)
+    if not _activations:
+        atexit.register(_end)
     activation = _Activation(origin, packages)
     sys.meta_path.insert(index, activation)
     _activations.append(activation)

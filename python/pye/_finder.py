@@ -6,7 +6,6 @@ answered by the path entry finder that ``PathFinder`` would ask. Loaders are tho
 from the store, and ``exec_module``, both native; whenever that cannot be done they do what their base class does.
 """
 
-import atexit
 import os
 import sys
 
@@ -149,6 +148,10 @@ class Finder:
             spec.loader = Loader(name, path, self._packages, found[0], found[1])
             spec.loader._found = spec
 
+    def before_finalization(self):
+        """To be called before the interpreter ends."""
+        self._packages.before_finalization()
+
     def invalidate_caches(self):
         """Looks at directories again when they are next used."""
         self._packages.invalidate()
@@ -165,7 +168,6 @@ def install(packages, origin):
             native.open(root, path, sys.path)
         except OSError as error:
             refused.append((path, str(error)))
-    atexit.register(native.before_finalization)
     if native.has_images():
         os.register_at_fork(before=native.before_fork)
     return Finder(native), refused

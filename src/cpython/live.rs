@@ -569,14 +569,18 @@ impl Live {
         if (first..first + pages).all(|page| self.prepare(page as u32).is_ok()) {
             self.hash();
         }
+        self.give_back();
     }
 
     /// To be called when an import has ended: gives back pages that are not needed now. These are all that were only mapped because they stand beside others, and, where nothing
     /// but caches of hashes was written to them, those of data and templates, which were read to be checked and copied from. What is needed again comes back from the page cache.
     pub fn settle(&mut self) {
-        if self.fresh < SETTLE {
-            return;
+        if self.fresh >= SETTLE {
+            self.give_back();
         }
+    }
+
+    fn give_back(&mut self) {
         self.fresh = 0;
         let clean = self.delta == 0 && !self.objects.debug && self.names != Names::Intern;
         let page_of = |at: u64| ((at - self.image.starts[0]) / PAGE as u64) as u32;
