@@ -139,20 +139,17 @@ fn all_that_looks_at_code_sees_what_it_sees_under_stock_python() {
     }
 }
 
-/// Names are interned as under stock Python, but where nothing of the image needs to be relocated: there all processes share the tuples that
-/// refer to names, and a name that another module has interned stays another object.
+/// Names are interned as under stock Python where that is asked for, and in debug builds. Otherwise those of an image are objects of their own, equal but not the same.
 #[test]
-fn names_are_interned_or_shared() {
+fn names_are_interned_when_asked_to() {
     for python in imaged() {
         let made = Made::new(python);
         let args = [directory().join("interning.py").into_os_string()];
-        let (mut stock, mut pye, status) = made.both(&args, &[]);
+        let env: &[(&str, &str)] = if python.debug { &[] } else { &[("PYE_NAMES", "intern")] };
+        let (mut stock, mut pye, status) = made.both(&args, env);
         let (expected, got) = (output(&mut stock), output(&mut pye));
-        let reports = reports(&status);
-        assert!(from_images(&reports) > 0 && expected.status.success() && got.status.success(), "{got:?}");
-        if reports[0]["loaded"]["stores"][0]["image"]["relocation"] != "none" {
-            assert_same(&expected, &got, &format!("{pye:?}"));
-        }
+        assert!(from_images(&reports(&status)) > 0 && expected.status.success() && got.status.success(), "{got:?}");
+        assert_same(&expected, &got, &format!("{pye:?}"));
     }
 }
 

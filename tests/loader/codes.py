@@ -26,7 +26,7 @@ finder = next(each for each in sys.meta_path if type(each).__module__ == "pye._f
 # An image that all processes share without relocation leaves its names as they are: interned ones of the process are other objects. (The
 # debug builds would not have it.)
 images = [store["image"] for store in finder._packages.status()["stores"] if store["image"]]
-names_are_apart = any(image["relocation"] == "none" for image in images) and not hasattr(sys, "gettotalrefcount")
+names_are_apart = any(images) and not hasattr(sys, "gettotalrefcount")
 
 
 def same(ours, stock, again, where):
