@@ -23,7 +23,7 @@ FIELDS = sorted(
 )
 TEXT_FIELDS = ("co_names", "co_varnames", "co_freevars", "co_cellvars")
 finder = next(each for each in sys.meta_path if type(each).__module__ == "pye._finder")
-# An image that all processes share without relocation leaves its names as they are: interned ones of the process are other objects. (The
+# An image leaves its names as they are: interned ones of the process are other objects. (The
 # debug builds would not have it.)
 images = [store["image"] for store in finder._packages.status()["stores"] if store["image"]]
 names_are_apart = any(images) and not hasattr(sys, "gettotalrefcount")
