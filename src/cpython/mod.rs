@@ -9,10 +9,12 @@
 
 pub mod code;
 pub mod constants;
+mod copy;
 pub mod interpreter;
 pub mod life;
 pub mod live;
 mod memory;
+mod pages;
 pub mod snapshot;
 pub mod text;
 pub mod unmarshal;
