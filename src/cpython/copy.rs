@@ -57,7 +57,7 @@ const MORTAL: u64 = 1 << 10;
 pub(super) type Payload = [(u8, Range<u64>)];
 
 /// A copy of an object.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Copy {
     /// What it is.
     pub(super) kind: Kind,

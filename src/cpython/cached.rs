@@ -1,0 +1,97 @@
+//! A [cache](crate::cache) in use: mapped at its address, relocated where the interpreter stands elsewhere than when it was written, for good.
+//!
+//! What makes this sound is what does so for an image (`super::live`), but for one thing: that objects are as they were written is known only where it is asked for, since to
+//! hold 200 MB against their CRC32 takes longer than opening them may. Head and tables are always checked, and who may have written the file.
+
+#![allow(unsafe_code)]
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyComplex};
+
+use super::pages::{self, Pages};
+use super::snapshot::{Objects, Snapshot};
+use crate::cache::Root;
+use crate::cache::read::Cache;
+use crate::error::{Error, Result};
+use crate::image::write;
+use crate::runtime::trust::{self, Identity};
+
+/// Caches in use in this process, by the identity of each: the address of what to return.
+static LOADED: Mutex<Vec<(Vec<u8>, u64)>> = Mutex::new(Vec::new());
+
+/// Hash of a sample of objects of all kinds, as they are laid out here.
+///
+/// # Errors
+/// It cannot be made.
+pub fn sample(py: Python<'_>, objects: &Objects) -> PyResult<[u8; 16]> {
+    let text = ("ASCII text", "z\u{e9}", "\u{16f}z", "\u{1f40d}");
+    let numbers = (1.5, -7, 12_345_678_901_234_567_890_u64, PyComplex::from_doubles(py, 0.0, 2.0), 1);
+    let sample = (text, numbers, PyBytes::new(py, b"bytes"), true, py.None()).into_pyobject(py)?;
+    let mut snapshot = Snapshot::new(py, objects, Vec::new())?;
+    snapshot.value(&sample).map_err(PyRuntimeError::new_err)?;
+    Ok(write::digest(&snapshot.graph))
+}
+
+/// Maps the cache at `path`, unless it is already, and returns what was saved. With `verify`, all of it is held against its CRC32 first.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn load<'py>(
+    py: Python<'py>,
+    path: &Path,
+    verify: bool,
+    objects: &Objects,
+    hexversion: u32,
+    sample: [u8; 16],
+) -> Result<Bound<'py, PyAny>> {
+    let address = address(path, verify, objects, hexversion, sample).map_err(|e| e.in_file(path))?;
+    // SAFETY: the root of a cache that is mapped for good, or a static object of the interpreter, which is the build it was written for; the GIL is held.
+    Ok(unsafe { Bound::from_borrowed_ptr(py, address as *mut ffi::PyObject) })
+}
+
+fn address(path: &Path, verify: bool, objects: &Objects, hexversion: u32, sample: [u8; 16]) -> Result<u64> {
+    let (file, map) = trust::open(path, Identity::of_process()?)?;
+    let cache = Cache::open(&map)?;
+    if verify {
+        cache.verify()?;
+    }
+    let refuse = |expected: String, got: String| Error::unsupported(expected, got, "dump the objects again");
+    // Nothing in here runs Python code.
+    let mut loaded = LOADED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some((_, root)) = loaded.iter().find(|(identity, _)| identity == cache.identity) {
+        return Ok(*root);
+    }
+    let head = &cache.head;
+    let delta = pages::delta(&head.build, objects, hexversion)
+        .map_err(|reason| refuse("a cache of this interpreter".into(), reason))?;
+    if head.sample != sample {
+        return Err(refuse("objects laid out as here".into(), "others".into()));
+    }
+    let root = match head.root {
+        Root::Object(at) => head.build.base + at,
+        Root::Interpreter(at) => {
+            let address = objects.interpreter.base.wrapping_add(at);
+            if !objects.interpreter.holds(address) {
+                return Err(Error::malformed("an object of the interpreter", format!("{at:#x}")));
+            }
+            address
+        }
+    };
+    let extent = cache.extent();
+    if !extent.is_empty() {
+        // Looked at before anything is mapped: a process that is refused is as it was.
+        let rows = if delta == 0 { 0 } else { head.pages };
+        let bits = (0..rows).map(|page| cache.bits(page)).collect::<Result<Vec<_>>>()?;
+        let pages = Pages::map(&file, head.build.base, extent.clone(), extent.start, delta)?;
+        for (page, bits) in (0..).zip(bits) {
+            pages.relocate(page, bits);
+        }
+    }
+    loaded.push((cache.identity.to_vec(), root));
+    Ok(root)
+}
