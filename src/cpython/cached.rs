@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -13,16 +14,28 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyComplex};
 
+use super::copy::{state, text::STATE};
+use super::memory::word;
 use super::pages::{self, Pages};
 use super::snapshot::{Objects, Snapshot};
 use crate::cache::Root;
 use crate::cache::read::Cache;
 use crate::error::{Error, Result};
-use crate::image::write;
+use crate::image::{ALIGN, write};
 use crate::runtime::trust::{self, Identity};
 
-/// Caches in use in this process, by the identity of each: the address of what to return.
-static LOADED: Mutex<Vec<(Vec<u8>, u64)>> = Mutex::new(Vec::new());
+/// A cache in use.
+struct Loaded {
+    /// Its head's bytes, which no other has.
+    identity: Vec<u8>,
+    /// Address of what to return.
+    root: u64,
+    /// Addresses of its objects.
+    extent: Range<u64>,
+}
+
+/// Those of this process.
+static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
 
 /// Hash of a sample of objects of all kinds, as they are laid out here.
 ///
@@ -63,8 +76,8 @@ fn address(path: &Path, verify: bool, objects: &Objects, hexversion: u32, sample
     let refuse = |expected: String, got: String| Error::unsupported(expected, got, "dump the objects again");
     // Nothing in here runs Python code.
     let mut loaded = LOADED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if let Some((_, root)) = loaded.iter().find(|(identity, _)| identity == cache.identity) {
-        return Ok(*root);
+    if let Some(there) = loaded.iter().find(|loaded| loaded.identity == cache.identity) {
+        return Ok(there.root);
     }
     let head = &cache.head;
     let delta = pages::delta(&head.build, objects, hexversion)
@@ -92,6 +105,33 @@ fn address(path: &Path, verify: bool, objects: &Objects, hexversion: u32, sample
             pages.relocate(page, bits);
         }
     }
-    loaded.push((cache.identity.to_vec(), root));
+    let extent = head.build.base + extent.start..head.build.base + extent.end;
+    loaded.push(Loaded { identity: cache.identity.to_vec(), root, extent });
     Ok(root)
+}
+
+/// To be called when the interpreter is about to end, with the GIL held, in a debug build: it frees interned strings, and those that it made immortal are marked as static now, which
+/// the others are from the start.
+pub fn before_finalization(objects: &Objects) {
+    let loaded = LOADED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let text = (&raw const ffi::PyUnicode_Type) as u64;
+    for extent in loaded.iter().map(|loaded| loaded.extent.clone()) {
+        let mut at = extent.start;
+        while at < extent.end {
+            let object = at as *mut ffi::PyObject;
+            // SAFETY: objects stand one after the other, each at a multiple of 16 bytes; before a tuple, and behind the last object, are as many zeros.
+            // The state of a str is a word that nobody else writes while the GIL is held.
+            let size = unsafe {
+                let kind = word(object, 8);
+                if kind == text {
+                    let flags = object.byte_add(STATE).cast::<u32>();
+                    if *flags & state::INTERNED == state::INTERNED_IMMORTAL {
+                        *flags |= state::INTERNED | state::STATIC;
+                    }
+                }
+                if kind == 0 { None } else { objects.size(object) }
+            };
+            at = (at + size.unwrap_or(ALIGN) as u64).next_multiple_of(ALIGN as u64);
+        }
+    }
 }

@@ -24,6 +24,8 @@ pub(super) mod state {
     pub(crate) const COMPACT: u32 = 1 << 5;
     pub(crate) const ASCII: u32 = 1 << 6;
     pub(crate) const STATIC: u32 = 1 << 7;
+    /// `SSTATE_INTERNED_IMMORTAL`.
+    pub(crate) const INTERNED_IMMORTAL: u32 = 2;
 }
 
 /// Offsets in a `str`, and the sizes of its three heads.
@@ -47,6 +49,9 @@ pub(super) const BYTES_DATA: usize = 32;
 const INT_TAG: usize = 16;
 const INT_DIGITS: usize = 24;
 const INT_SHIFT: u64 = 3;
+/// Bytes of a `float`, of a `complex`.
+const FLOAT: usize = 24;
+const COMPLEX: usize = 32;
 /// Offset of a tuple's hash, where it has one.
 const TUPLE_HASH: usize = 24;
 
@@ -73,7 +78,50 @@ pub(super) fn type_of(object: *mut ffi::PyObject) -> u64 {
     (unsafe { ffi::Py_TYPE(object) }) as u64
 }
 
+/// Bytes of a `str`; its characters count if they stand behind its head.
+///
+/// # Safety
+/// `object` is a live `str`, or zeros.
+pub(super) unsafe fn text_size(object: *mut ffi::PyObject) -> usize {
+    // SAFETY: all forms have this head.
+    let (length, flags) = unsafe { (word(object, text::LENGTH) as usize, word32(object, text::STATE)) };
+    let width = (flags >> state::KIND_SHIFT & state::KIND) as usize;
+    match flags & (state::COMPACT | state::ASCII) {
+        f if f & state::COMPACT == 0 => text::HEAD,
+        f if f & state::ASCII != 0 => text::ASCII_HEAD + length + 1,
+        _ => text::COMPACT_HEAD + (length + 1) * width,
+    }
+}
+
 impl Objects {
+    /// Bytes of an exact `tuple`, `str`, `bytes`, `int`, `float` or `complex`. None: it is something else.
+    ///
+    /// # Safety
+    /// `object` is alive.
+    pub(super) unsafe fn size(&self, object: *mut ffi::PyObject) -> Option<usize> {
+        let kind = type_of(object);
+        let is = |t: *const ffi::PyTypeObject| kind == t as u64;
+        // SAFETY: in each case the object has that very type, so it is laid out as that type's objects are.
+        unsafe {
+            if is(&raw const ffi::PyUnicode_Type) {
+                Some(text_size(object))
+            } else if is(&raw const ffi::PyTuple_Type) {
+                Some(self.items + 8 * Self::len(object))
+            } else if is(&raw const ffi::PyBytes_Type) {
+                Some(BYTES_DATA + word(object, SIZE) as usize + 1)
+            } else if is(&raw const ffi::PyLong_Type) {
+                let digits = (word(object, INT_TAG) >> INT_SHIFT) as usize;
+                Some(INT_DIGITS + 4 * digits.max(1))
+            } else if is(&raw const ffi::PyFloat_Type) {
+                Some(FLOAT)
+            } else if is(&raw const ffi::PyComplex_Type) {
+                Some(COMPLEX)
+            } else {
+                None
+            }
+        }
+    }
+
     /// What a pointer to `address` is, if that is one of the interpreter's own objects.
     pub(super) fn own(&self, address: u64) -> Option<Ref> {
         self.interpreter.holds(address).then(|| Ref::Interpreter(address.wrapping_sub(self.interpreter.base)))
@@ -98,26 +146,19 @@ impl Objects {
     pub(super) unsafe fn leaf(&self, object: *mut ffi::PyObject, payload: &Payload) -> Result<Option<Copy>, Unfit> {
         let kind = type_of(object);
         let is = |t: *const ffi::PyTypeObject| kind == t as u64;
-        // SAFETY: in each case the object has that very type, so it is laid out as that type's objects are.
-        let mut copy = unsafe {
-            if is(&raw const ffi::PyUnicode_Type) {
-                return self.text(object, payload).map(Some);
-            } else if is(&raw const ffi::PyBytes_Type) {
-                let len = word(object, SIZE) as usize;
-                let mut copy = bytes(object, 0, BYTES_DATA + len + 1).to_vec();
-                copy[BYTES_HASH..BYTES_DATA].fill(0xff);
-                copy
-            } else if is(&raw const ffi::PyLong_Type) {
-                let digits = (word(object, INT_TAG) >> INT_SHIFT) as usize;
-                bytes(object, 0, INT_DIGITS + 4 * digits.max(1)).to_vec()
-            } else if is(&raw const ffi::PyFloat_Type) {
-                bytes(object, 0, 24).to_vec()
-            } else if is(&raw const ffi::PyComplex_Type) {
-                bytes(object, 0, 32).to_vec()
-            } else {
-                return Ok(None);
-            }
+        if is(&raw const ffi::PyUnicode_Type) {
+            // SAFETY: a str.
+            return unsafe { self.text(object, payload) }.map(Some);
+        }
+        // SAFETY: alive.
+        let Some(size) = (unsafe { self.size(object) }).filter(|_| !is(&raw const ffi::PyTuple_Type)) else {
+            return Ok(None);
         };
+        // SAFETY: as many bytes as it has.
+        let mut copy = unsafe { bytes(object, 0, size) }.to_vec();
+        if is(&raw const ffi::PyBytes_Type) {
+            copy[BYTES_HASH..BYTES_DATA].fill(0xff);
+        }
         self.head(&mut copy, self.immortal);
         Ok(Some(Copy { kind: Kind::Leaf, bytes: copy, refs: vec![self.type_ref(object)?] }))
     }
@@ -138,7 +179,7 @@ impl Objects {
         let head = if ascii { text::ASCII_HEAD } else { text::COMPACT_HEAD };
         let mut copy = if flags & state::COMPACT != 0 {
             // SAFETY: a compact str has its characters behind its head, and a NUL.
-            unsafe { bytes(object, 0, head + (length + 1) * width) }.to_vec()
+            unsafe { bytes(object, 0, text_size(object)) }.to_vec()
         } else {
             // SAFETY: the form with a pointer to the characters.
             let data = unsafe { word(object, text::DATA) };

@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::code::{CONSTANTS, SIZE, TYPE};
-use super::copy::{BYTES_DATA, state, text};
+use super::copy::{BYTES_DATA, state, text, text_size};
 use super::memory::{word, word32};
 use super::pages::{self, Pages};
 use super::snapshot::{Objects, Snapshot};
@@ -610,15 +610,11 @@ impl Live {
             let object = at as *mut ffi::PyObject;
             each(object);
             // SAFETY: the section holds str objects one after the other, each at a multiple of 16 bytes; length and state of a str never change in size.
-            let (length, flags) = unsafe { (word(object, text::LENGTH), word32(object, text::STATE)) };
-            let width = u64::from(flags >> state::KIND_SHIFT & state::KIND);
-            let size = match flags & (state::COMPACT | state::ASCII) {
+            let (size, flags) = unsafe { (text_size(object) as u64, word32(object, text::STATE)) };
+            if flags >> state::KIND_SHIFT & state::KIND == 0 {
                 // What fills the last page.
-                _ if width == 0 => return,
-                f if f & state::COMPACT == 0 => text::HEAD as u64,
-                f if f & state::ASCII != 0 => text::ASCII_HEAD as u64 + length + 1,
-                _ => text::COMPACT_HEAD as u64 + (length + 1) * width,
-            };
+                return;
+            }
             at = (at + size).next_multiple_of(crate::image::ALIGN as u64);
         }
     }

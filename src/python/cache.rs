@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError};
@@ -23,6 +24,14 @@ fn os_arguments(error: &Error) -> Option<(i32, String, PathBuf)> {
     // The number is told by Python.
     let text = error.kind().to_string().replace(&format!(" (os error {number})"), "");
     Some((number, text, error.path()?.to_path_buf()))
+}
+
+fn not_written(error: &Error) -> PyErr {
+    match error.kind() {
+        // That of its kind, as FileNotFoundError.
+        ErrorKind::Io { error: os, .. } => std::io::Error::new(os.kind(), error.to_string()).into(),
+        _ => PyOSError::new_err(error.to_string()),
+    }
 }
 
 /// The parts of an interpreter that caches depend on: objects, `sys.hexversion`, the hash of a sample.
@@ -69,11 +78,8 @@ pub(super) fn dump_cache(py: Python<'_>, obj: &Bound<'_, PyAny>, path: PathBuf) 
             let what = if way.is_empty() { "the object".to_owned() } else { format!("item {way}") };
             Err(PyValueError::new_err(format!("{what}: {reason}")))
         }
-        Some(Failed::Write(error)) => Err(PyOSError::new_err(error.to_string())),
-        None => written.map_err(|error| match os_arguments(&error) {
-            Some(arguments) => PyOSError::new_err(arguments),
-            None => PyOSError::new_err(error.to_string()),
-        }),
+        Some(Failed::Write(error)) => Err(not_written(&error)),
+        None => written.map_err(|error| not_written(&error)),
     }
 }
 
@@ -82,8 +88,21 @@ pub(super) fn dump_cache(py: Python<'_>, obj: &Bound<'_, PyAny>, path: PathBuf) 
 #[pyo3(name = "load", signature = (path, *, verify = false))]
 pub(super) fn load_cache<'py>(py: Python<'py>, path: PathBuf, verify: bool) -> PyResult<Bound<'py, PyAny>> {
     let (objects, hexversion, sample) = interpreter(py)?;
-    cached::load(py, &path, verify, objects, hexversion, sample).map_err(|error| match os_arguments(&error) {
-        Some(arguments) => LoadError::new_err(arguments),
-        None => LoadError::new_err(error.to_string()),
-    })
+    let loaded =
+        cached::load(py, &path, verify, objects, hexversion, sample).map_err(|error| match os_arguments(&error) {
+            Some(arguments) => LoadError::new_err(arguments),
+            None => LoadError::new_err(error.to_string()),
+        })?;
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if objects.debug && !WATCHED.swap(true, Ordering::Relaxed) {
+        py.import("atexit")?.call_method1("register", (wrap_pyfunction!(before_finalization, py)?,))?;
+    }
+    Ok(loaded)
+}
+
+/// To be called when an interpreter of a debug build is about to end.
+#[pyfunction]
+fn before_finalization(py: Python<'_>) -> PyResult<()> {
+    cached::before_finalization(Objects::of_process(py)?);
+    Ok(())
 }
