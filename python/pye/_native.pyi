@@ -60,7 +60,7 @@ def load(path: str | PathLike[str], *, verify: bool = False) -> Any:
     It stays mapped until the process ends; loading the file again returns the same object.
 
     Raises LoadError when the file is missing, damaged in its head or tables, cut short, saved by another build, not to be trusted, or its addresses are taken; RuntimeError in
-    another interpreter. Only verify=True reads all of the file, and finds damage anywhere in it."""
+    another interpreter. With verify=True all of the file is read, and damage found anywhere in it; so it is where the interpreter's address changes from start to start."""
 
 def main(argv: Sequence[str], executable: str, package: str) -> int:
     """Runs the command line; returns the exit status."""

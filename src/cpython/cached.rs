@@ -1,7 +1,7 @@
 //! A [cache](crate::cache) in use: mapped at its address, relocated where the interpreter stands elsewhere than when it was written, for good.
 //!
 //! What makes this sound is what does so for an image (`super::live`), but for one thing: that objects are as they were written is known only where it is asked for, since to
-//! hold 200 MB against their CRC32 takes longer than opening them may. Head and tables are always checked, and who may have written the file.
+//! hold 200 MB against their CRC32 takes longer than opening them may; where they are relocated they always are. Head and tables are always checked, and who may have written the file.
 
 #![allow(unsafe_code)]
 
@@ -97,7 +97,10 @@ fn address(path: &Path, verify: bool, objects: &Objects, hexversion: u32, sample
     };
     let extent = cache.extent();
     if !extent.is_empty() {
-        // Looked at before anything is mapped: a process that is refused is as it was.
+        // All before anything is mapped: a process that is refused is as it was. To relocate a page costs ten times what it takes to check it.
+        if delta != 0 && !verify {
+            cache.verify()?;
+        }
         let rows = if delta == 0 { 0 } else { head.pages };
         let bits = (0..rows).map(|page| cache.bits(page)).collect::<Result<Vec<_>>>()?;
         let pages = Pages::map(&file, head.build.base, extent.clone(), extent.start, delta)?;

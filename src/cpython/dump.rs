@@ -240,9 +240,10 @@ impl Dump<'_> {
     }
 
     fn unfit(&self, object: *mut ffi::PyObject) -> Failed {
-        // SAFETY: callers hold the GIL and pass live objects.
         let name = Python::attach(|py| {
-            unsafe { Bound::from_borrowed_ptr(py, object) }.get_type().fully_qualified_name().map(|n| n.to_string())
+            // SAFETY: callers pass live objects.
+            let object = unsafe { Bound::from_borrowed_ptr(py, object) };
+            object.get_type().fully_qualified_name().map(|name| name.to_string())
         });
         Failed::Type(self.way(), name.unwrap_or_else(|_| "unknown".into()))
     }
