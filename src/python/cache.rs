@@ -1,5 +1,6 @@
 //! `pye.dump` and `pye.load`.
 
+use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,12 +19,12 @@ use crate::image::{Build, random_base};
 create_exception!(pye, LoadError, PyOSError, "A cache cannot be used: the message says why. It can be dumped again.");
 
 /// What an error of the operating system is made of: its number, what was done, the file. None for other errors.
-fn os_arguments(error: &Error) -> Option<(i32, String, PathBuf)> {
+fn os_arguments(error: &Error) -> Option<(i32, String, OsString)> {
     let ErrorKind::Io { error: os, .. } = error.kind() else { return None };
     let number = os.raw_os_error()?;
     // The number is told by Python.
     let text = error.kind().to_string().replace(&format!(" (os error {number})"), "");
-    Some((number, text, error.path()?.to_path_buf()))
+    Some((number, text, error.path()?.as_os_str().to_owned()))
 }
 
 fn not_written(error: &Error) -> PyErr {
