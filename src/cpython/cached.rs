@@ -103,7 +103,10 @@ fn address(path: &Path, verify: bool, objects: &Objects, hexversion: u32, sample
         }
         let rows = if delta == 0 { 0 } else { head.pages };
         let bits = (0..rows).map(|page| cache.bits(page)).collect::<Result<Vec<_>>>()?;
-        let pages = Pages::map(&file, head.build.base, extent.clone(), extent.start, delta)?;
+        let pages = Pages::map(&file, head.build.base, extent.clone(), delta)?;
+        if delta != 0 {
+            pages.populate(0..head.pages);
+        }
         for (page, bits) in (0..).zip(bits) {
             pages.relocate(page, bits);
         }
@@ -113,8 +116,8 @@ fn address(path: &Path, verify: bool, objects: &Objects, hexversion: u32, sample
     Ok(root)
 }
 
-/// To be called when the interpreter is about to end, with the GIL held, in a debug build: it frees interned strings, and those that it made immortal are marked as static now, which
-/// the others are from the start.
+/// To be called when the interpreter is about to end, with the GIL held, in a debug build: it frees interned strings, and all are marked as static now, which those of other builds
+/// are from the start.
 pub fn before_finalization(objects: &Objects) {
     let loaded = LOADED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let text = (&raw const ffi::PyUnicode_Type) as u64;
@@ -127,10 +130,8 @@ pub fn before_finalization(objects: &Objects) {
             let size = unsafe {
                 let kind = word(object, 8);
                 if kind == text {
-                    let flags = object.byte_add(STATE).cast::<u32>();
-                    if *flags & state::INTERNED == state::INTERNED_IMMORTAL {
-                        *flags |= state::INTERNED | state::STATIC;
-                    }
+                    // Whatever it was: what runs from now on may intern it, or make what is interned immortal.
+                    *object.byte_add(STATE).cast::<u32>() |= state::INTERNED | state::STATIC;
                 }
                 if kind == 0 { None } else { objects.size(object) }
             };

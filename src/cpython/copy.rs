@@ -24,8 +24,6 @@ pub(super) mod state {
     pub(crate) const COMPACT: u32 = 1 << 5;
     pub(crate) const ASCII: u32 = 1 << 6;
     pub(crate) const STATIC: u32 = 1 << 7;
-    /// `SSTATE_INTERNED_IMMORTAL`.
-    pub(crate) const INTERNED_IMMORTAL: u32 = 2;
 }
 
 /// Offsets in a `str`, and the sizes of its three heads.
