@@ -15,6 +15,7 @@
 //! - [`heap`], [`histogram`], [`trace`] tell what constants cost a process; [`measure`] tells what processes really share.
 //! - [`profile`] tells which modules and functions a program uses, in order; [`trace`] makes one.
 //! - [`image`] lays code objects out for one build of CPython, to be mapped as they are.
+//! - [`cache`] does the same with a program's own constants: `pye.dump` and `pye.load`.
 //! - [`activate`] has interpreters import from packages: one command, or a whole virtual environment.
 //! - [`cli`] is the command line over all of these.
 
@@ -53,6 +54,8 @@ pub mod trace;
 pub mod measure;
 
 pub mod image;
+
+pub mod cache;
 
 #[cfg(feature = "python")]
 pub mod cpython;

@@ -104,7 +104,7 @@ impl Placed {
         let wanted = std::ptr::without_provenance_mut(address);
         // SAFETY: with MAP_FIXED_NOREPLACE nothing that is mapped is replaced, so this makes memory that nobody has yet.
         let got = unsafe { mmap(wanted, len, protection, flags, file, offset) };
-        let got = got.map_err(|e| Error::io("cannot map the image at its address", e.into()))?;
+        let got = got.map_err(|e| Error::io("cannot map it at its address", e.into()))?;
         if got.addr() != address {
             // A kernel before 4.17, which takes the address for a wish.
             // SAFETY: the very mapping that was made above, which nobody knows of.

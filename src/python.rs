@@ -33,6 +33,7 @@ use crate::runtime::trust::Identity;
 use crate::split::Mark;
 
 mod build;
+mod cache;
 
 /// A buffer larger than this is not kept from one module to the next.
 const KEPT_BUFFER: usize = 128 << 10;
@@ -613,5 +614,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LoaderBase>()?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
     module.add_function(wrap_pyfunction!(build::build_image, module)?)?;
+    module.add_function(wrap_pyfunction!(cache::dump_cache, module)?)?;
+    module.add_function(wrap_pyfunction!(cache::load_cache, module)?)?;
+    module.add("LoadError", module.py().get_type::<cache::LoadError>())?;
     Ok(())
 }

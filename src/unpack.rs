@@ -32,6 +32,11 @@ impl Source {
         Ok(Source { map: Map::open(&found.path, MAX_PYE_BYTES)?, found: found.clone() })
     }
 
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
     /// The view over its bytes.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use siphasher::sip::{SipHasher13, SipHasher24};
 
+use crate::cache::read::{Cache, is_cache};
 use crate::error::{Error, Result};
 use crate::fsys;
 use crate::link::distributions::source_of;
@@ -31,6 +32,8 @@ pub struct Verified {
     pub nothing_to_compare: u64,
     /// Of these, kept raw: their structure is unknown.
     pub raw: u64,
+    /// Objects of caches checked.
+    pub objects: u64,
 }
 
 impl Verified {
@@ -41,6 +44,7 @@ impl Verified {
         self.source_unchanged += other.source_unchanged;
         self.nothing_to_compare += other.nothing_to_compare;
         self.raw += other.raw;
+        self.objects += other.objects;
     }
 }
 
@@ -56,13 +60,18 @@ pub fn verify_pyc(path: &Path, forced: Option<&'static Version>) -> Result<Verif
     Ok(Verified { modules: 1, nothing_to_compare: 1, ..Verified::default() })
 }
 
-/// Checks a `.pye`, and each of its modules against the `.pyc` at its place below the first directory of `against` that has it or its
+/// Checks a cache, or a `.pye`, and each of its modules against the `.pyc` at its place below the first directory of `against` that has it or its
 /// source; when none is given and the file holds one module, against the `.pyc` beside it.
 ///
 /// # Errors
 /// The file itself is broken. What is wrong with single modules is in the list.
 pub fn verify_pye(found: &Found, against: &[PathBuf]) -> Result<(Verified, Vec<Error>)> {
     let source = Source::open(found)?;
+    if is_cache(source.bytes()) {
+        let cache = Cache::open(source.bytes()).and_then(|cache| cache.verify().map(|()| cache));
+        let objects = cache.map_err(|e| e.in_file(&found.path))?.head.objects;
+        return Ok((Verified { objects, ..Verified::default() }, Vec::new()));
+    }
     let pye = source.view()?;
     pye.verify().map_err(|e| e.in_file(&found.path))?;
     let mut verified = Verified::default();

@@ -8,7 +8,11 @@ import atexit
 import os
 import sys
 
-__all__ = ["activate", "activate_installed", "status"]
+__all__ = ["LoadError", "activate", "activate_installed", "dump", "load", "status"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._native import LoadError, dump, load
 
 # Not worth opening the packages: pye itself, and what interpreters look for at every start (linecache: from 3.13 on, with -c).
 _NOT_SERVED = ("pye", "sitecustomize", "usercustomize", "linecache")
@@ -23,6 +27,15 @@ def _end():
     for each in _activations:
         if each.finder is not None:
             each.finder.before_finalization()
+
+
+def __getattr__(name):
+    """What only the native code has, which is loaded when it is asked for."""
+    if name in ("LoadError", "dump", "load"):
+        from . import _native
+
+        return getattr(_native, name)
+    raise AttributeError("module %r has no attribute %r" % (__name__, name))
 
 
 class _Activation:

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from os import PathLike
 from types import CodeType, ModuleType
 from typing import Any, Literal
 
@@ -43,6 +44,23 @@ def build_image(
     path: str, root: str, output: str, profile: str | None = None, progress: Callable[[int], object] | None = None
 ) -> dict[str, Any]:
     """Writes the package at path, which stands for the directory root, to output, with an image for this interpreter. Raises OSError with the reason."""
+
+class LoadError(OSError):
+    """A cache cannot be used: the message says why. It can be dumped again."""
+
+def dump(obj: object, path: str | PathLike[str]) -> None:
+    """Saves obj and all it leads to in the file path, for load by this very build of CPython 3.12 or later. Exact tuple, str, bytes, int, float, complex, bool, None and
+    Ellipsis can be saved. What is one object stays one; equal strings, bytes and numbers may become one.
+
+    Raises TypeError for an object of another type, ValueError for a tuple that contains itself, OSError when the file cannot be written, RuntimeError in another
+    interpreter. The file is complete or as it was before."""
+
+def load(path: str | PathLike[str], *, verify: bool = False) -> Any:
+    """Maps the file path that dump has saved and returns the object: immortal, and shared with forked processes, and with others where the interpreter's address is fixed.
+    It stays mapped until the process ends; loading the file again returns the same object.
+
+    Raises LoadError when the file is missing, damaged in its head or tables, cut short, saved by another build, not to be trusted, or its addresses are taken; RuntimeError in
+    another interpreter. With verify=True all of the file is read, and damage found anywhere in it; so it is where the interpreter's address changes from start to start."""
 
 def main(argv: Sequence[str], executable: str, package: str) -> int:
     """Runs the command line; returns the exit status."""

@@ -17,7 +17,7 @@ use super::output::Format;
 ///
 /// Of a .pye: the CRC32 of every section, every table, that each module gives back the .pyc it was made from, and that CPython would accept it;
 /// then each module is compared with the .pyc beside it (of a package: below --against), or where that is gone, with its source's
-/// mtime and size or hash. Of a .pyc: structure and what CPython would refuse.
+/// mtime and size or hash. Of a cache that pye.dump has saved: every page. Of a .pyc: structure and what CPython would refuse.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -86,6 +86,7 @@ fn text(report: &Report) -> String {
         (good.source_unchanged, "made from the source as it is now"),
         (good.nothing_to_compare, "with nothing to compare to"),
         (good.raw, "kept raw: structure unknown"),
+        (good.objects, "objects of caches"),
     ] {
         if n != 0 {
             out.push_str(&format!("  {n} {what}\n"));

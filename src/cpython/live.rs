@@ -16,9 +16,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::code::{CONSTANTS, SIZE, TYPE};
-use super::interpreter::Interpreter;
+use super::copy::{BYTES_DATA, state, text, text_size};
 use super::memory::{word, word32};
-use super::snapshot::{BYTES_DATA, Objects, Snapshot, state, text};
+use super::pages::{self, Pages};
+use super::snapshot::{Objects, Snapshot};
 use crate::image::read::{Entry, Image};
 use crate::image::{AREAS, Area, PAGE, SAMPLE, write};
 use crate::map::Placed;
@@ -80,12 +81,11 @@ pub fn sample_data(py: Python<'_>) -> PyResult<Vec<u8>> {
 #[derive(Debug)]
 pub struct Live {
     image: Image<'static>,
-    placed: Placed,
     objects: &'static Objects,
     /// Address of the file's first byte, were it mapped.
     base: u64,
-    /// What is added to addresses of the interpreter's.
-    delta: u64,
+    /// Its object sections.
+    mapped: Pages,
     /// When pages are relocated, if they have to be.
     relocate: Relocate,
     names: Names,
@@ -137,25 +137,14 @@ impl Live {
     ) -> Result<Option<Live>, String> {
         let Some(image) = Image::open(pye).map_err(|e| e.to_string())? else { return Ok(None) };
         let head = &image.head;
-        let Interpreter { base, build_id, .. } = &objects.interpreter;
-        if head.build_id != *build_id || head.hexversion != wanted.hexversion {
-            let hex = |id: &[u8]| id.iter().map(|b| format!("{b:02x}")).collect::<String>();
-            return Err(format!(
-                "made for another build of CPython: {:x}, build-id {}; this is {:x}, {}",
-                head.hexversion,
-                hex(&head.build_id),
-                wanted.hexversion,
-                hex(build_id)
-            ));
-        }
+        let delta = pages::delta(&head.build(), objects, wanted.hexversion)?;
         if image.root != root {
             return Err(format!("made for another root: {}", image.root));
         }
-        let delta = base.wrapping_sub(head.interpreter);
         if delta != 0 && wanted.relocate == Relocate::Never {
             return Err(format!(
-                "the interpreter is loaded at {base:#x}, the image was made for {:#x}, and may not be relocated",
-                head.interpreter
+                "the interpreter is loaded at {:#x}, the image was made for {:#x}, and may not be relocated",
+                objects.interpreter.base, head.interpreter
             ));
         }
         let data = image.made(0).map_err(|e| e.to_string())?;
@@ -169,12 +158,8 @@ impl Live {
         if used.iter().any(|other| versions.0 < other.1 && other.0 < versions.1) {
             return Err("its code versions are those of another image of this process".into());
         }
-        let place = |from: u64, to: u64, writable| {
-            Placed::map(file, from, (to - from) as usize, (head.base + from) as usize, writable)
-                .map_err(|e| e.to_string())
-        };
         let objects_at = image.starts[0];
-        let placed = place(objects_at, image.starts[AREAS], true)?;
+        let mapped = Pages::map(file, head.base, objects_at..image.starts[AREAS], delta).map_err(|e| e.to_string())?;
         // Text that headers in the image lead to; it comes before, and is nobody's to write.
         let payload = [Part::Str1, Part::Str2, Part::Str4].map(|part| pye.range(part as usize));
         let text = payload.iter().filter(|range| !range.is_empty());
@@ -185,13 +170,14 @@ impl Live {
             if end > objects_at {
                 return Err("its text does not come before its objects".into());
             }
-            place(start, end, false)?;
+            let address = (head.base + start) as usize;
+            Placed::map(file, start, (end - start) as usize, address, false).map_err(|e| e.to_string())?;
         }
         used.push(versions);
         let (pages, modules) = (image.pages() as usize, image.len());
         Ok(Some(Live {
             base: head.base,
-            delta,
+            mapped,
             relocate: wanted.relocate,
             names: wanted.names.unwrap_or(Names::AtFork),
             ready: vec![0; pages.div_ceil(64)],
@@ -199,7 +185,6 @@ impl Live {
             interned: vec![0; modules.div_ceil(64)],
             forked: false,
             fresh: 0,
-            placed,
             loaded: 0,
             image,
             objects,
@@ -213,7 +198,7 @@ impl Live {
 
     /// Whether pages must be relocated here.
     pub fn relocated(&self) -> bool {
-        self.delta != 0
+        self.mapped.delta() != 0
     }
 
     /// When that is done.
@@ -233,7 +218,7 @@ impl Live {
 
     /// Whether templates, with what is theirs, are used as they lie there. Otherwise they are read only to be copied, all of them, so that their pages stay those of the file.
     fn once_in_place(&self) -> bool {
-        self.delta == 0 || self.objects.debug
+        self.mapped.delta() == 0 || self.objects.debug
     }
 
     /// The first page of templates.
@@ -244,7 +229,7 @@ impl Live {
     /// What a pointer found in a template leads to: an object of the image, or one of the interpreter's, which is elsewhere now.
     fn here(&self, pointer: u64) -> *mut ffi::PyObject {
         let inside = (self.base + self.image.starts[0]..self.base + self.image.starts[AREAS]).contains(&pointer);
-        let moved = if inside || self.once_in_place() { pointer } else { pointer.wrapping_add(self.delta) };
+        let moved = if inside || self.once_in_place() { pointer } else { pointer.wrapping_add(self.mapped.delta()) };
         moved as *mut ffi::PyObject
     }
 
@@ -263,23 +248,11 @@ impl Live {
         if bit(&self.ready, page) {
             return Ok(());
         }
-        let at = (self.base + self.image.starts[0] + u64::from(page) * PAGE as u64) as *mut u64;
-        // SAFETY: pages below `pages()` lie in the sections, which are mapped (`attach`), and nobody has a pointer into this one before it is ready.
-        let bytes = unsafe { std::slice::from_raw_parts(at.cast::<u8>(), PAGE) };
-        if crc32fast::hash(bytes) != self.image.crc(page) {
+        if !self.mapped.matches(page, self.image.crc(page)) {
             return Err(format!("page {page} of the image is damaged"));
         }
-        if self.delta != 0 && (self.once_in_place() || page < self.once_page()) {
-            let bits = self.image.bits(page).map_err(|e| e.to_string())?;
-            for (i, byte) in bits.iter().enumerate() {
-                let mut left = *byte;
-                while left != 0 {
-                    let word = i * 8 + left.trailing_zeros() as usize;
-                    left &= left - 1;
-                    // SAFETY: one of the page's 512 words; see above.
-                    unsafe { *at.add(word) = (*at.add(word)).wrapping_add(self.delta) };
-                }
-            }
+        if self.relocated() && (self.once_in_place() || page < self.once_page()) {
+            self.mapped.relocate(page, self.image.bits(page).map_err(|e| e.to_string())?);
         }
         set(&mut self.ready, page);
         Ok(())
@@ -551,7 +524,7 @@ impl Live {
         if std::mem::replace(&mut self.forked, true) {
             return;
         }
-        if self.delta != 0 {
+        if self.relocated() {
             if self.relocate == Relocate::Lazy {
                 return;
             }
@@ -582,7 +555,7 @@ impl Live {
 
     fn give_back(&mut self) {
         self.fresh = 0;
-        let clean = self.delta == 0 && !self.objects.debug && self.names != Names::Intern;
+        let clean = self.mapped.delta() == 0 && !self.objects.debug && self.names != Names::Intern;
         let page_of = |at: u64| ((at - self.image.starts[0]) / PAGE as u64) as u32;
         let (data, patch, once) = (Area::Data as usize, Area::Patch as usize, Area::Once as usize);
         let idle = |page: u32| {
@@ -598,7 +571,7 @@ impl Live {
                 page += 1;
             }
             if page > first {
-                self.placed.drop_pages(first as usize * PAGE, (page - first) as usize * PAGE);
+                self.mapped.give_back(first..page);
             }
             page += 1;
         }
@@ -608,10 +581,9 @@ impl Live {
     fn prepare_module(&mut self, entry: &Entry) -> Result<(), String> {
         for (first, count) in self.image.runs(entry).map_err(|e| e.to_string())? {
             // Most words of a page are addresses in a name's, a tuple's or a code object's neighbourhood: nearly every page will be written.
-            let written = self.delta != 0 && first + count <= self.once_page();
+            let written = self.mapped.delta() != 0 && first + count <= self.once_page();
             if written && count >= POPULATE && !bit(&self.ready, first) && !bit(&self.ready, first + count - 1) {
-                let at = self.base + self.image.starts[0] + u64::from(first) * PAGE as u64 - self.placed.start() as u64;
-                self.placed.populate(at as usize, count as usize * PAGE);
+                self.mapped.populate(first..first + count);
             }
             (first..first + count).try_for_each(|page| self.prepare(page))?;
         }
@@ -638,15 +610,11 @@ impl Live {
             let object = at as *mut ffi::PyObject;
             each(object);
             // SAFETY: the section holds str objects one after the other, each at a multiple of 16 bytes; length and state of a str never change in size.
-            let (length, flags) = unsafe { (word(object, text::LENGTH), word32(object, text::STATE)) };
-            let width = u64::from(flags >> state::KIND_SHIFT & state::KIND);
-            let size = match flags & (state::COMPACT | state::ASCII) {
+            let (size, flags) = unsafe { (text_size(object) as u64, word32(object, text::STATE)) };
+            if flags >> state::KIND_SHIFT & state::KIND == 0 {
                 // What fills the last page.
-                _ if width == 0 => return,
-                f if f & state::COMPACT == 0 => text::HEAD as u64,
-                f if f & state::ASCII != 0 => text::ASCII_HEAD as u64 + length + 1,
-                _ => text::COMPACT_HEAD as u64 + (length + 1) * width,
-            };
+                return;
+            }
             at = (at + size).next_multiple_of(crate::image::ALIGN as u64);
         }
     }

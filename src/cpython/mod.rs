@@ -7,12 +7,16 @@
 //! These are the modules, with [`mod@unmarshal`] and [`life`], that may use `unsafe` for the extension module. All of it runs with the GIL held, in
 //! the one interpreter that [`crate::python`] accepts.
 
+pub mod cached;
 pub mod code;
 pub mod constants;
+mod copy;
+pub mod dump;
 pub mod interpreter;
 pub mod life;
 pub mod live;
 mod memory;
+mod pages;
 pub mod snapshot;
 pub mod text;
 pub mod unmarshal;

@@ -6,7 +6,7 @@
 //! text in the mapped package. Kinds that depend on the process, such as a `frozenset`, whose order follows the hashes, are noted as marshal data to be
 //! made when the module is loaded.
 //!
-//! Sources, for 3.12 to 3.15: `Include/object.h`, `Include/refcount.h`, `Include/cpython/{unicodeobject,tupleobject,bytesobject,longintrepr,floatobject,complexobject}.h`.
+//! [`super::copy`] knows how each kind is laid out.
 
 #![allow(unsafe_code)]
 
@@ -20,6 +20,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use super::code::{CO_OPTIMIZED, CONSTANTS, FLAGS, Layout as CodeLayout, SIZE};
+use super::copy::{Copy, type_of};
 use super::interpreter::Interpreter;
 use super::memory::{bytes, word, word32};
 use crate::image::graph::{Function, Graph, Kind, Module, Ref};
@@ -28,42 +29,6 @@ use crate::image::graph::{Function, Graph, Kind, Module, Ref};
 const MAX_DEPTH: usize = 2_000;
 /// Deepest nesting of class bodies that are copied for each load. Deeper ones are used where they are.
 const MAX_ONCE: usize = 64;
-/// Longest text without white space that is taken to be a key of dictionaries.
-const MAX_KEY: usize = 64;
-
-/// `state` of a `str`, in all versions: how it is interned, its kind, whether it is compact, ASCII, static.
-pub(super) mod state {
-    pub(crate) const INTERNED: u32 = 3;
-    pub(crate) const KIND_SHIFT: u32 = 2;
-    pub(crate) const KIND: u32 = 7;
-    pub(crate) const COMPACT: u32 = 1 << 5;
-    pub(crate) const ASCII: u32 = 1 << 6;
-    pub(crate) const STATIC: u32 = 1 << 7;
-}
-
-/// Offsets in a `str`, and the sizes of its three heads.
-pub(super) mod text {
-    pub(crate) const LENGTH: usize = 16;
-    pub(crate) const HASH: usize = 24;
-    pub(crate) const STATE: usize = 32;
-    pub(crate) const UTF8: usize = 48;
-    pub(crate) const DATA: usize = 56;
-    pub(crate) const ASCII_HEAD: usize = 40;
-    pub(crate) const COMPACT_HEAD: usize = 56;
-    pub(crate) const HEAD: usize = 64;
-}
-
-/// Offset of the hash in `bytes`, and of the data.
-const BYTES_HASH: usize = 24;
-pub(super) const BYTES_DATA: usize = 32;
-/// Offset of an int's tag; its digits follow. Bits of the tag below the number of digits.
-const INT_TAG: usize = 16;
-const INT_DIGITS: usize = 24;
-const INT_SHIFT: u64 = 3;
-
-/// Reference count of a mortal object of the image, in a debug build: more than are ever dropped.
-const MORTAL: u64 = 1 << 10;
-
 /// How objects look in the running interpreter.
 #[derive(Debug)]
 pub struct Objects {
@@ -169,7 +134,7 @@ impl<'a> Snapshot<'a> {
         let source = code.getattr("co_filename").and_then(|name| name.extract::<String>());
         let done = source.map_err(|e| e.to_string()).and_then(|source| {
             let number = self.graph.modules.len() as u32;
-            if code.as_ptr() as u64 == 0 || self.kind_of(code.as_ptr()) != self.objects.code_type {
+            if code.as_ptr() as u64 == 0 || type_of(code.as_ptr()) != self.objects.code_type {
                 return Err("not a code object".into());
             }
             // SAFETY: a code object that the caller keeps alive, with all it leads to.
@@ -192,51 +157,26 @@ impl<'a> Snapshot<'a> {
         unsafe { self.object(object.as_ptr(), 0, MAX_DEPTH) }
     }
 
-    fn kind_of(&self, object: *mut ffi::PyObject) -> u64 {
-        // SAFETY: callers pass live objects.
-        (unsafe { ffi::Py_TYPE(object) }) as u64
-    }
-
-    fn static_ref(&self, address: u64) -> Option<Ref> {
-        let file = &self.objects.interpreter;
-        file.holds(address).then(|| Ref::Interpreter(address.wrapping_sub(file.base)))
-    }
-
-    fn type_ref(&self, object: *mut ffi::PyObject) -> Result<(u32, Ref), Unfit> {
-        let to = self.static_ref(self.kind_of(object)).ok_or("an object whose type is not the interpreter's own")?;
-        Ok((8, to))
-    }
-
     /// # Safety
     /// `object` is alive, with all it leads to, and nothing writes to these meanwhile.
     unsafe fn object(&mut self, object: *mut ffi::PyObject, module: u32, depth: usize) -> Result<Ref, Unfit> {
         let address = object as u64;
-        if let Some(to) = self.static_ref(address) {
+        if let Some(to) = self.objects.own(address) {
             return Ok(to);
         }
         if let Some(number) = self.seen.get(&address) {
             return Ok(Ref::Object(*number));
         }
         let depth = depth.checked_sub(1).ok_or("constants nested too deeply")?;
-        let kind = self.kind_of(object);
+        let kind = type_of(object);
         let is = |t: *const ffi::PyTypeObject| kind == t as u64;
         // SAFETY: in each case the object has that very type, so it is laid out as that type's objects are.
         let number = unsafe {
-            if is(&raw const ffi::PyUnicode_Type) {
-                self.text(object)?
+            if let Some(copy) = self.objects.leaf(object, &self.payload)? {
+                self.add(&copy, true)
             } else if is(&raw const ffi::PyTuple_Type) {
                 let items = self.items(object, module, depth, None)?;
                 self.tuple(object, Kind::Tuple, &items)?
-            } else if is(&raw const ffi::PyBytes_Type) {
-                let copy = self.bytes(object);
-                self.leaf(object, Kind::Leaf, copy)?
-            } else if is(&raw const ffi::PyLong_Type) {
-                let digits = (word(object, INT_TAG) >> INT_SHIFT) as usize;
-                self.leaf(object, Kind::Leaf, bytes(object, 0, INT_DIGITS + 4 * digits.max(1)).to_vec())?
-            } else if is(&raw const ffi::PyFloat_Type) {
-                self.leaf(object, Kind::Leaf, bytes(object, 0, 24).to_vec())?
-            } else if is(&raw const ffi::PyComplex_Type) {
-                self.leaf(object, Kind::Leaf, bytes(object, 0, 32).to_vec())?
             } else if kind == self.objects.code_type {
                 self.code(object, None, module, depth)?
             } else if is(&raw const ffi::PyFrozenSet_Type) || is(&raw const ffi::PySlice_Type) {
@@ -258,15 +198,16 @@ impl<'a> Snapshot<'a> {
     /// # Safety
     /// As [`Self::object`].
     unsafe fn part(&mut self, object: *mut ffi::PyObject, module: u32, depth: usize) -> Result<Ref, Unfit> {
-        let kind = self.kind_of(object);
+        let kind = type_of(object);
         // SAFETY: as the caller promises; each is of the type it is taken for.
         let number = unsafe {
             if kind == (&raw const ffi::PyTuple_Type) as u64 {
                 let items = self.items(object, module, depth, None)?;
                 self.tuple(object, Kind::OnceTuple, &items)?
-            } else if kind == (&raw const ffi::PyBytes_Type) as u64 {
-                let copy = self.bytes(object);
-                self.leaf(object, Kind::OnceLeaf, copy)?
+            } else if kind == (&raw const ffi::PyBytes_Type) as u64
+                && let Some(copy) = self.objects.leaf(object, &self.payload)?
+            {
+                self.add(&Copy { kind: Kind::OnceLeaf, ..copy }, true)
             } else {
                 return self.object(object, module, depth);
             }
@@ -274,82 +215,8 @@ impl<'a> Snapshot<'a> {
         Ok(Ref::Object(number))
     }
 
-    /// A copy of a byte string.
-    ///
-    /// # Safety
-    /// `object` is a live `bytes`.
-    unsafe fn bytes(&self, object: *mut ffi::PyObject) -> Vec<u8> {
-        // SAFETY: it has `ob_size` bytes and a NUL behind its head.
-        let mut copy = unsafe { bytes(object, 0, BYTES_DATA + word(object, SIZE) as usize + 1) }.to_vec();
-        copy[BYTES_HASH..BYTES_DATA].fill(0xff);
-        copy
-    }
-
-    /// An object without references but to its type.
-    fn leaf(&mut self, object: *mut ffi::PyObject, kind: Kind, mut copy: Vec<u8>) -> Result<u32, Unfit> {
-        let type_ref = self.type_ref(object)?;
-        self.head(&mut copy, self.objects.immortal);
-        Ok(self.graph.add(kind, &copy, &[type_ref], true))
-    }
-
-    /// The reference count, and no type.
-    fn head(&self, copy: &mut [u8], count: u64) {
-        copy[..8].copy_from_slice(&count.to_le_bytes());
-        copy[8..16].fill(0);
-    }
-
-    /// # Safety
-    /// `object` is a live `str`.
-    unsafe fn text(&mut self, object: *mut ffi::PyObject) -> Result<u32, Unfit> {
-        let type_ref = self.type_ref(object)?;
-        // SAFETY: all forms have this head.
-        let (length, flags) = unsafe { (word(object, text::LENGTH) as usize, word32(object, text::STATE)) };
-        let width = (flags >> state::KIND_SHIFT & state::KIND) as usize;
-        let (compact, ascii) = (flags & state::COMPACT != 0, flags & state::ASCII != 0);
-        if !matches!(width, 1 | 2 | 4) {
-            return Err(format!("a str of kind {width}"));
-        }
-        let mut refs = vec![type_ref];
-        let mut copy = if compact {
-            let head = if ascii { text::ASCII_HEAD } else { text::COMPACT_HEAD };
-            // SAFETY: a compact str has its characters behind its head, and a NUL.
-            let mut copy = unsafe { bytes(object, 0, head + (length + 1) * width) }.to_vec();
-            if !ascii {
-                // The copy in UTF-8 that somebody may have asked for.
-                copy[text::UTF8 - 8..text::UTF8 + 8].fill(0);
-            }
-            copy
-        } else {
-            // SAFETY: the form with a pointer to the characters.
-            let (mut copy, data) = unsafe { (bytes(object, 0, text::HEAD).to_vec(), word(object, text::DATA)) };
-            let part = self.payload.iter().find(|(_, mapped)| mapped.contains(&data));
-            let (part, mapped) = part.ok_or("a str whose characters are not in the package")?;
-            let to = Ref::Payload(*part, data - mapped.start);
-            copy[text::DATA..].fill(0);
-            copy[text::UTF8..text::UTF8 + 8].fill(0);
-            if ascii {
-                refs.push((text::UTF8 as u32, to));
-            } else {
-                copy[text::UTF8 - 8..text::UTF8].fill(0);
-            }
-            refs.push((text::DATA as u32, to));
-            copy
-        };
-        let name = flags & state::INTERNED != 0;
-        // In a debug build a str must be what it says: it is interned in earnest when its module is loaded. Otherwise being static keeps one that some
-        // program interns from being freed at the interpreter's end.
-        let (count, mark) = if self.objects.debug { (MORTAL, 0) } else { (self.objects.immortal, state::STATIC) };
-        self.head(&mut copy, count);
-        copy[text::HASH..text::STATE].fill(0xff);
-        let flags = flags & (state::KIND << state::KIND_SHIFT | state::COMPACT | state::ASCII) | mark;
-        copy[text::STATE..text::STATE + 8].copy_from_slice(&u64::from(flags).to_le_bytes());
-        let key = || compact && length <= MAX_KEY && !copy[text::ASCII_HEAD..].iter().any(u8::is_ascii_whitespace);
-        let kind = match () {
-            () if name => Kind::Name,
-            () if key() => Kind::Key,
-            () => Kind::Leaf,
-        };
-        Ok(self.graph.add(kind, &copy, &refs, true))
+    fn add(&mut self, copy: &Copy, shared: bool) -> u32 {
+        self.graph.add(copy.kind, &copy.bytes, &copy.refs, shared)
     }
 
     /// What the items of a tuple are. With `once`, code that is not a function's is a template, nested at most so deep.
@@ -363,23 +230,17 @@ impl<'a> Snapshot<'a> {
         depth: usize,
         once: Option<usize>,
     ) -> Result<Vec<Ref>, Unfit> {
-        // SAFETY: a tuple has `ob_size` items.
-        let size = unsafe { word(object, SIZE) } as usize;
-        let item = |i| {
-            // SAFETY: one of them.
-            (unsafe { word(object, self.objects.items + 8 * i) }) as *mut ffi::PyObject
-        };
-        let items: Vec<*mut ffi::PyObject> = (0..size).map(item).collect();
+        // SAFETY: a live tuple.
+        let size = unsafe { Objects::len(object) };
         let mut refs = Vec::with_capacity(size);
-        for item in items {
-            if item.is_null() {
-                return Err("a tuple with an empty slot".into());
-            }
+        for index in 0..size {
+            // SAFETY: one of its items.
+            let item = unsafe { self.objects.item(object, index)? };
             // SAFETY: what a live tuple holds is alive; flags are read of code only.
             let to = unsafe {
                 match once {
                     Some(left)
-                        if self.kind_of(item) == self.objects.code_type && word32(item, FLAGS) & CO_OPTIMIZED == 0 =>
+                        if type_of(item) == self.objects.code_type && word32(item, FLAGS) & CO_OPTIMIZED == 0 =>
                     {
                         Ref::Object(self.code(item, left.checked_sub(1), module, depth)?)
                     }
@@ -394,17 +255,9 @@ impl<'a> Snapshot<'a> {
     /// # Safety
     /// `object` is a live tuple.
     unsafe fn tuple(&mut self, object: *mut ffi::PyObject, kind: Kind, items: &[Ref]) -> Result<u32, Unfit> {
-        let mut refs = vec![self.type_ref(object)?];
-        let start = self.objects.items;
-        // SAFETY: the head of a tuple.
-        let mut copy = unsafe { bytes(object, 0, start) }.to_vec();
-        if start > 24 {
-            copy[24..start].fill(0xff);
-        }
-        self.head(&mut copy, self.objects.immortal);
-        copy.resize(start + 8 * items.len(), 0);
-        refs.extend(items.iter().enumerate().map(|(i, to)| ((start + 8 * i) as u32, *to)));
-        Ok(self.graph.add(kind, &copy, &refs, kind == Kind::Tuple))
+        // SAFETY: a live tuple of so many items.
+        let copy = unsafe { self.objects.tuple(object, kind, items.iter().copied())? };
+        Ok(self.add(&copy, kind == Kind::Tuple))
     }
 
     /// # Safety
@@ -427,7 +280,7 @@ impl<'a> Snapshot<'a> {
             return Err("code that has been used".into());
         }
         let once = once.filter(|_| flags & CO_OPTIMIZED == 0);
-        let mut refs = vec![self.type_ref(object)?];
+        let mut refs = vec![self.objects.type_ref(object)?];
         for (_, at) in layout.objects {
             // SAFETY: a pointer to an object that the code keeps alive.
             let to = unsafe {
@@ -436,12 +289,12 @@ impl<'a> Snapshot<'a> {
                     return Err("code without one of its objects".into());
                 }
                 if at == CONSTANTS && once.is_some() {
-                    if self.kind_of(child) != (&raw const ffi::PyTuple_Type) as u64 {
+                    if type_of(child) != (&raw const ffi::PyTuple_Type) as u64 {
                         return Err("code whose constants are not a tuple".into());
                     }
                     let items = self.items(child, module, depth, once)?;
                     Ref::Object(self.tuple(child, Kind::OnceTuple, &items)?)
-                } else if once.is_some() && self.static_ref(child as u64).is_none() {
+                } else if once.is_some() && self.objects.own(child as u64).is_none() {
                     self.part(child, module, depth)?
                 } else {
                     self.object(child, module, depth)?
@@ -454,7 +307,7 @@ impl<'a> Snapshot<'a> {
             copy[*at..at + len].fill(0);
         }
         copy[layout.version..layout.version + 4].fill(0);
-        self.head(&mut copy, self.objects.immortal);
+        self.objects.head(&mut copy, self.objects.immortal);
         if once.is_some() {
             return Ok(self.graph.add(Kind::Once, &copy, &refs, false));
         }

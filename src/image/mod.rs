@@ -64,7 +64,57 @@ impl Area {
     }
 }
 
-/// The first fields of the head, bytes 0–175; the tables follow in the order of their counts. Little-endian.
+/// Which build of the interpreter objects are laid out for, and at which addresses: the first 64 bytes of the heads of images and of [caches](crate::cache).
+/// Little-endian.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Build {
+    /// Bytes 8–15: what is added to an offset in the file to get the address it is mapped at.
+    pub base: u64,
+    /// Bytes 16–23: where the interpreter's file was loaded: what its addresses are counted from.
+    pub interpreter: u64,
+    /// Bytes 24–27: `sys.hexversion`.
+    pub hexversion: u32,
+    /// Bytes 28–31: length; 32–63: build-id of the interpreter's file, padded with zeros.
+    pub build_id: Vec<u8>,
+}
+
+impl Build {
+    /// Appends the fields, after `version` and four zeros.
+    pub fn put(&self, version: u32, out: &mut Vec<u8>) {
+        out.put_u32(version);
+        out.put_u32(0);
+        out.put_u64(self.base);
+        out.put_u64(self.interpreter);
+        out.put_u32(self.hexversion);
+        out.put_u32(self.build_id.len() as u32);
+        let mut build_id = self.build_id.clone();
+        build_id.resize(32, 0);
+        out.extend_from_slice(&build_id);
+    }
+
+    /// Reads the fields of a head of `version`; where it is of another, `help` says what to do.
+    ///
+    /// # Errors
+    /// Too short, another version, or bits that are reserved.
+    pub fn parse(cursor: &mut Cursor<'_>, version: u32, help: &'static str) -> Result<Build> {
+        let there = cursor.u32()?;
+        if there != version {
+            return Err(Error::unsupported(format!("version {version}"), there.to_string(), help).at(0u64));
+        }
+        if cursor.u32()? != 0 {
+            return Err(Error::malformed("zeros", "others").at(4u64));
+        }
+        let (base, interpreter, hexversion, len) = (cursor.u64()?, cursor.u64()?, cursor.u32()?, cursor.u32()?);
+        let id = cursor.take(32)?;
+        let build_id = id.get(..len as usize).filter(|_| id[len as usize..].iter().all(|b| *b == 0));
+        let build_id = build_id.filter(|id| !id.is_empty()).map(<[u8]>::to_vec);
+        let build_id =
+            build_id.ok_or_else(|| Error::malformed("a build-id of 1 to 32 bytes", len.to_string()).at(28u64))?;
+        Ok(Build { base, interpreter, hexversion, build_id })
+    }
+}
+
+/// The first fields of the head, bytes 0–175; the tables follow in the order of their counts. Little-endian. Those up to the build-id are a [`Build`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// Bytes 8–15: what is added to an offset in the file to get the address it is mapped at.
@@ -92,17 +142,15 @@ pub const HEAD_LEN: usize = 176;
 pub type Counts = [u32; 6];
 
 impl Head {
+    /// What it is made for.
+    pub fn build(&self) -> Build {
+        let Head { base, interpreter, hexversion, build_id, .. } = self.clone();
+        Build { base, interpreter, hexversion, build_id }
+    }
+
     /// Appends the fields.
     pub fn put(&self, counts: &Counts, out: &mut Vec<u8>) {
-        out.put_u32(VERSION);
-        out.put_u32(0);
-        out.put_u64(self.base);
-        out.put_u64(self.interpreter);
-        out.put_u32(self.hexversion);
-        out.put_u32(self.build_id.len() as u32);
-        let mut build_id = self.build_id.clone();
-        build_id.resize(32, 0);
-        out.extend_from_slice(&build_id);
+        self.build().put(VERSION, out);
         out.put_u32(self.versions.0);
         out.put_u32(self.versions.1);
         self.hot.iter().chain(&self.names).for_each(|word| out.put_u64(*word));
@@ -116,18 +164,8 @@ impl Head {
     /// # Errors
     /// Too short, another version, or bits that are reserved.
     pub fn parse(cursor: &mut Cursor<'_>) -> Result<(Head, Counts)> {
-        let version = cursor.u32()?;
-        if version != VERSION {
-            let help = "link the package with --image again";
-            return Err(Error::unsupported(format!("image version {VERSION}"), version.to_string(), help).at(0u64));
-        }
-        let reserved = cursor.u32()?;
-        let (base, interpreter, hexversion, len) = (cursor.u64()?, cursor.u64()?, cursor.u32()?, cursor.u32()?);
-        let id = cursor.take(32)?;
-        let build_id = id.get(..len as usize).filter(|_| id[len as usize..].iter().all(|b| *b == 0));
-        let build_id = build_id.filter(|id| !id.is_empty()).map(<[u8]>::to_vec);
-        let build_id =
-            build_id.ok_or_else(|| Error::malformed("a build-id of 1 to 32 bytes", len.to_string()).at(28u64))?;
+        let build = Build::parse(cursor, VERSION, "link the package with --image again")?;
+        let Build { base, interpreter, hexversion, build_id } = build;
         let versions = (cursor.u32()?, cursor.u32()?);
         let mut hot = [0; AREAS];
         let mut names = [0; 2];
@@ -138,8 +176,8 @@ impl Head {
         for count in &mut counts {
             *count = cursor.u32()?;
         }
-        if (reserved, cursor.u64()?) != (0, 0) {
-            return Err(Error::malformed("zeros at 4 and 152", "others").at(4u64));
+        if cursor.u64()? != 0 {
+            return Err(Error::malformed("zeros", "others").at(152u64));
         }
         let mut sample = [0; 16];
         sample.copy_from_slice(cursor.take(16)?);

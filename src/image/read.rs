@@ -19,6 +19,21 @@ const RUNS: usize = 5;
 /// Bytes of a run.
 const RUN: usize = 8;
 
+/// A row of a section of relocations: the bits of a page, if they have their CRC32.
+///
+/// # Errors
+/// They are damaged.
+pub(crate) fn bits_row(rows: &[u8], page: u32) -> Result<&[u8]> {
+    let at = page as usize * BITS_ROW;
+    let (bits, crc) = rows[at..][..BITS_ROW].split_at(BITS);
+    let (crc, actual) = (u32_at(crc, 0).unwrap_or(0), crc32fast::hash(bits));
+    if crc != actual {
+        let error = Error::malformed(format!("CRC32 {crc:08x} of a page's relocations"), format!("{actual:08x}"));
+        return Err(error.at(at));
+    }
+    Ok(bits)
+}
+
 /// An image.
 #[derive(Clone, Debug)]
 pub struct Image<'a> {
@@ -267,13 +282,7 @@ impl<'a> Image<'a> {
     /// # Errors
     /// They are damaged.
     pub fn bits(&self, page: u32) -> Result<&'a [u8]> {
-        let (bits, crc) = self.bits[page as usize * BITS_ROW..][..BITS_ROW].split_at(BITS);
-        let (crc, actual) = (u32_at(crc, 0).unwrap_or(0), crc32fast::hash(bits));
-        if crc != actual {
-            let error = Error::malformed(format!("CRC32 {crc:08x} of a page's relocations"), format!("{actual:08x}"));
-            return Err(error.at(page as usize * BITS_ROW).within(NAMES[Part::ImageRelocations as usize]));
-        }
-        Ok(bits)
+        bits_row(self.bits, page).map_err(|e| e.within(NAMES[Part::ImageRelocations as usize]))
     }
 
     /// That every page has its CRC32, and every module its pages; `bytes` is the whole file.

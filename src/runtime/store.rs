@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use super::Reason;
 use super::trust::{self, Identity};
 use crate::error::{Error, Result};
-use crate::limits::MAX_PYE_BYTES;
 use crate::map::Map;
 use crate::marshal::pyc::{Header, Validation};
 use crate::marshal::version::Version;
@@ -58,18 +57,7 @@ struct Mapped {
 
 impl Mapped {
     fn open(path: &Path, identity: Identity) -> Result<(Mapped, File)> {
-        // Asked before opening: that would wait for a writer where `path` is a pipe.
-        let meta = fs::metadata(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
-        if !meta.is_file() {
-            return Err(Error::malformed("a regular file", "something else").in_file(path));
-        }
-        let file = File::open(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
-        trust::check(&file, path, identity)?;
-        let len = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?.len();
-        if len > MAX_PYE_BYTES {
-            return Err(Error::limit("bytes", MAX_PYE_BYTES, len).in_file(path));
-        }
-        let map = Map::range(&file, 0, len).map_err(|e| e.in_file(path))?;
+        let (file, map) = trust::open(path, identity)?;
         // Leaked once the file is known to be one of ours; before, it is unmapped again.
         Pye::open(&map).map_err(|e| e.in_file(path))?;
         let map: &'static Map = Box::leak(Box::new(map));

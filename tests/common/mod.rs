@@ -189,7 +189,7 @@ fn probe(path: &Path) -> Option<Python> {
 }
 
 /// A command without the variables that would change what Python does.
-fn bare(path: &Path) -> Command {
+pub(crate) fn bare(path: &Path) -> Command {
     let mut command = Command::new(path);
     command.env_remove("PYTHONHOME").env_remove("PYTHONPATH").env_remove("PYTHONOPTIMIZE").env_remove("PYTHONWARNINGS");
     command.env_remove("PYTHONPYCACHEPREFIX").env_remove("SOURCE_DATE_EPOCH");

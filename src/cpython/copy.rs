@@ -1,0 +1,274 @@
+//! Copies of single objects, as they are to stand in a file: without what one process or one use of them has put there.
+//!
+//! Sources, for 3.12 to 3.15: `Include/object.h`, `Include/refcount.h`, `Include/cpython/{unicodeobject,tupleobject,bytesobject,longintrepr,floatobject,complexobject}.h`.
+
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use pyo3::ffi;
+
+use super::code::SIZE;
+use super::memory::{bytes, word, word32};
+use super::snapshot::{Objects, Unfit};
+use crate::image::graph::{Kind, Ref};
+
+/// Longest text without white space that is taken to be a key of dictionaries.
+const MAX_KEY: usize = 64;
+
+/// `state` of a `str`, in all versions: how it is interned, its kind, whether it is compact, ASCII, static.
+pub(super) mod state {
+    pub(crate) const INTERNED: u32 = 3;
+    pub(crate) const KIND_SHIFT: u32 = 2;
+    pub(crate) const KIND: u32 = 7;
+    pub(crate) const COMPACT: u32 = 1 << 5;
+    pub(crate) const ASCII: u32 = 1 << 6;
+    pub(crate) const STATIC: u32 = 1 << 7;
+}
+
+/// Offsets in a `str`, and the sizes of its three heads.
+pub(super) mod text {
+    pub(crate) const LENGTH: usize = 16;
+    pub(crate) const HASH: usize = 24;
+    pub(crate) const STATE: usize = 32;
+    pub(crate) const UTF8: usize = 48;
+    pub(crate) const DATA: usize = 56;
+    pub(crate) const ASCII_HEAD: usize = 40;
+    pub(crate) const COMPACT_HEAD: usize = 56;
+    pub(crate) const HEAD: usize = 64;
+}
+
+/// Offset of the type in any object.
+const TYPE: u32 = 8;
+/// Offset of the hash in `bytes`, and of the data.
+const BYTES_HASH: usize = 24;
+pub(super) const BYTES_DATA: usize = 32;
+/// Offset of an int's tag; its digits follow. Bits of the tag below the number of digits.
+const INT_TAG: usize = 16;
+const INT_DIGITS: usize = 24;
+const INT_SHIFT: u64 = 3;
+/// Bytes of a `float`, of a `complex`.
+const FLOAT: usize = 24;
+const COMPLEX: usize = 32;
+/// Offset of a tuple's hash, where it has one.
+const TUPLE_HASH: usize = 24;
+
+/// Reference count of a mortal object of the image, in a debug build: more than are ever dropped.
+const MORTAL: u64 = 1 << 10;
+
+/// Payload sections of a package, by number, and the addresses they are mapped at.
+pub(super) type Payload = [(u8, Range<u64>)];
+
+/// A copy of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Copy {
+    /// What it is.
+    pub(super) kind: Kind,
+    /// Its bytes, with zeros for pointers.
+    pub(super) bytes: Vec<u8>,
+    /// Its pointers, by offset.
+    pub(super) refs: Vec<(u32, Ref)>,
+}
+
+/// The type of a live object.
+pub(super) fn type_of(object: *mut ffi::PyObject) -> u64 {
+    // SAFETY: callers pass live objects.
+    (unsafe { ffi::Py_TYPE(object) }) as u64
+}
+
+/// Bytes of a `str`; its characters count if they stand behind its head.
+///
+/// # Safety
+/// `object` is a live `str`, or zeros.
+pub(super) unsafe fn text_size(object: *mut ffi::PyObject) -> usize {
+    // SAFETY: all forms have this head.
+    let (length, flags) = unsafe { (word(object, text::LENGTH) as usize, word32(object, text::STATE)) };
+    let width = (flags >> state::KIND_SHIFT & state::KIND) as usize;
+    match flags & (state::COMPACT | state::ASCII) {
+        f if f & state::COMPACT == 0 => text::HEAD,
+        f if f & state::ASCII != 0 => text::ASCII_HEAD + length + 1,
+        _ => text::COMPACT_HEAD + (length + 1) * width,
+    }
+}
+
+impl Objects {
+    /// Bytes of an exact `tuple`, `str`, `bytes`, `int`, `float` or `complex`. None: it is something else.
+    ///
+    /// # Safety
+    /// `object` is alive.
+    pub(super) unsafe fn size(&self, object: *mut ffi::PyObject) -> Option<usize> {
+        let kind = type_of(object);
+        let is = |t: *const ffi::PyTypeObject| kind == t as u64;
+        // SAFETY: in each case the object has that very type, so it is laid out as that type's objects are.
+        unsafe {
+            if is(&raw const ffi::PyUnicode_Type) {
+                Some(text_size(object))
+            } else if is(&raw const ffi::PyTuple_Type) {
+                Some(self.items + 8 * Self::len(object))
+            } else if is(&raw const ffi::PyBytes_Type) {
+                Some(BYTES_DATA + word(object, SIZE) as usize + 1)
+            } else if is(&raw const ffi::PyLong_Type) {
+                let digits = (word(object, INT_TAG) >> INT_SHIFT) as usize;
+                Some(INT_DIGITS + 4 * digits.max(1))
+            } else if is(&raw const ffi::PyFloat_Type) {
+                Some(FLOAT)
+            } else if is(&raw const ffi::PyComplex_Type) {
+                Some(COMPLEX)
+            } else {
+                None
+            }
+        }
+    }
+
+    /// What a pointer to `address` is, if that is one of the interpreter's own objects.
+    pub(super) fn own(&self, address: u64) -> Option<Ref> {
+        self.interpreter.holds(address).then(|| Ref::Interpreter(address.wrapping_sub(self.interpreter.base)))
+    }
+
+    /// The pointer to its type.
+    pub(super) fn type_ref(&self, object: *mut ffi::PyObject) -> Result<(u32, Ref), Unfit> {
+        let to = self.own(type_of(object)).ok_or("an object whose type is not the interpreter's own")?;
+        Ok((TYPE, to))
+    }
+
+    /// Writes the reference count, and no type.
+    pub(super) fn head(&self, copy: &mut [u8], count: u64) {
+        copy[..8].copy_from_slice(&count.to_le_bytes());
+        copy[8..16].fill(0);
+    }
+
+    /// Copies an exact `str`, `bytes`, `int`, `float` or `complex`. None: it is something else.
+    ///
+    /// # Safety
+    /// `object` is alive, and nothing writes to it meanwhile.
+    pub(super) unsafe fn leaf(&self, object: *mut ffi::PyObject, payload: &Payload) -> Result<Option<Copy>, Unfit> {
+        let kind = type_of(object);
+        let is = |t: *const ffi::PyTypeObject| kind == t as u64;
+        if is(&raw const ffi::PyUnicode_Type) {
+            // SAFETY: a str.
+            return unsafe { self.text(object, payload) }.map(Some);
+        }
+        // SAFETY: alive.
+        let Some(size) = (unsafe { self.size(object) }).filter(|_| !is(&raw const ffi::PyTuple_Type)) else {
+            return Ok(None);
+        };
+        // SAFETY: as many bytes as it has.
+        let mut copy = unsafe { bytes(object, 0, size) }.to_vec();
+        if is(&raw const ffi::PyBytes_Type) {
+            copy[BYTES_HASH..BYTES_DATA].fill(0xff);
+        }
+        self.head(&mut copy, self.immortal);
+        Ok(Some(Copy { kind: Kind::Leaf, bytes: copy, refs: vec![self.type_ref(object)?] }))
+    }
+
+    /// Copies a `str`. Its characters stay in the payload if they are there, and stand behind its head otherwise.
+    ///
+    /// # Safety
+    /// `object` is a live `str`.
+    unsafe fn text(&self, object: *mut ffi::PyObject, payload: &Payload) -> Result<Copy, Unfit> {
+        let mut refs = vec![self.type_ref(object)?];
+        // SAFETY: all forms have this head.
+        let (length, mut flags) = unsafe { (word(object, text::LENGTH) as usize, word32(object, text::STATE)) };
+        let width = (flags >> state::KIND_SHIFT & state::KIND) as usize;
+        let ascii = flags & state::ASCII != 0;
+        if !matches!(width, 1 | 2 | 4) {
+            return Err(format!("a str of kind {width}"));
+        }
+        let head = if ascii { text::ASCII_HEAD } else { text::COMPACT_HEAD };
+        let mut copy = if flags & state::COMPACT != 0 {
+            // SAFETY: a compact str has its characters behind its head, and a NUL.
+            unsafe { bytes(object, 0, text_size(object)) }.to_vec()
+        } else {
+            // SAFETY: the form with a pointer to the characters.
+            let data = unsafe { word(object, text::DATA) };
+            if let Some((part, mapped)) = payload.iter().find(|(_, mapped)| mapped.contains(&data)) {
+                // SAFETY: as above.
+                let mut copy = unsafe { bytes(object, 0, text::HEAD) }.to_vec();
+                let to = Ref::Payload(*part, data - mapped.start);
+                copy[text::DATA..].fill(0);
+                copy[text::UTF8..text::UTF8 + 8].fill(0);
+                if ascii {
+                    refs.push((text::UTF8 as u32, to));
+                }
+                refs.push((text::DATA as u32, to));
+                copy
+            } else {
+                flags |= state::COMPACT;
+                // SAFETY: as many characters as it says, and a NUL.
+                let characters =
+                    unsafe { std::slice::from_raw_parts(data as usize as *const u8, (length + 1) * width) };
+                // SAFETY: every form has the head of the smallest.
+                let mut copy = unsafe { bytes(object, 0, text::ASCII_HEAD) }.to_vec();
+                copy.resize(head, 0);
+                copy.extend_from_slice(characters);
+                copy
+            }
+        };
+        if !ascii {
+            // The copy in UTF-8 that somebody may have asked for.
+            copy[text::UTF8 - 8..text::UTF8 + 8].fill(0);
+        }
+        let name = flags & state::INTERNED != 0;
+        // In a debug build a str must be what it says: it is interned in earnest when its module is loaded. Otherwise being static keeps one that some
+        // program interns from being freed at the interpreter's end.
+        let (count, mark) = if self.debug { (MORTAL, 0) } else { (self.immortal, state::STATIC) };
+        self.head(&mut copy, count);
+        copy[text::HASH..text::STATE].fill(0xff);
+        let compact = flags & state::COMPACT != 0;
+        let flags = flags & (state::KIND << state::KIND_SHIFT | state::COMPACT | state::ASCII) | mark;
+        copy[text::STATE..text::STATE + 8].copy_from_slice(&u64::from(flags).to_le_bytes());
+        let key = || compact && length <= MAX_KEY && !copy[text::ASCII_HEAD..].iter().any(u8::is_ascii_whitespace);
+        let kind = match () {
+            () if name => Kind::Name,
+            () if key() => Kind::Key,
+            () => Kind::Leaf,
+        };
+        Ok(Copy { kind, bytes: copy, refs })
+    }
+
+    /// Number of a tuple's items.
+    ///
+    /// # Safety
+    /// `tuple` is a live tuple.
+    pub(super) unsafe fn len(tuple: *mut ffi::PyObject) -> usize {
+        // SAFETY: `ob_size`.
+        (unsafe { word(tuple, SIZE) }) as usize
+    }
+
+    /// An item of a tuple.
+    ///
+    /// # Safety
+    /// `tuple` is a live tuple of more than `index` items.
+    ///
+    /// # Errors
+    /// The slot is empty.
+    pub(super) unsafe fn item(&self, tuple: *mut ffi::PyObject, index: usize) -> Result<*mut ffi::PyObject, Unfit> {
+        // SAFETY: items stand one after the other.
+        let item = (unsafe { word(tuple, self.items + 8 * index) }) as *mut ffi::PyObject;
+        if item.is_null() { Err("a tuple with an empty slot".into()) } else { Ok(item) }
+    }
+
+    /// Copies a tuple, which is to hold `items`.
+    ///
+    /// # Safety
+    /// `tuple` is a live tuple of so many items.
+    pub(super) unsafe fn tuple(
+        &self,
+        tuple: *mut ffi::PyObject,
+        kind: Kind,
+        items: impl ExactSizeIterator<Item = Ref>,
+    ) -> Result<Copy, Unfit> {
+        let start = self.items;
+        let mut refs = Vec::with_capacity(1 + items.len());
+        refs.push(self.type_ref(tuple)?);
+        let mut copy = vec![0; start + 8 * items.len()];
+        // SAFETY: the head of a tuple.
+        copy[..start].copy_from_slice(unsafe { bytes(tuple, 0, start) });
+        if start > TUPLE_HASH {
+            copy[TUPLE_HASH..start].fill(0xff);
+        }
+        self.head(&mut copy, self.immortal);
+        refs.extend(items.enumerate().map(|(i, to)| ((start + 8 * i) as u32, to)));
+        Ok(Copy { kind, bytes: copy, refs })
+    }
+}

@@ -1,0 +1,94 @@
+//! Pages of objects in use: mapped at the address they were laid out for, held against their CRC32, relocated. What images and caches have in common.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::ops::Range;
+
+use super::snapshot::Objects;
+use crate::error::Result;
+use crate::image::{Build, PAGE};
+use crate::map::Placed;
+
+/// What must be added to addresses of the interpreter's in objects that were laid out for `build`: 0 where its file is loaded at the same place.
+///
+/// # Errors
+/// They are for another build of the interpreter, in words.
+pub(super) fn delta(build: &Build, objects: &Objects, hexversion: u32) -> Result<u64, String> {
+    let here = &objects.interpreter;
+    if build.build_id != here.build_id || build.hexversion != hexversion {
+        let hex = |id: &[u8]| id.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        return Err(format!(
+            "made for another build of CPython: {:x}, build-id {}; this is {:x}, {}",
+            build.hexversion,
+            hex(&build.build_id),
+            hexversion,
+            hex(&here.build_id)
+        ));
+    }
+    Ok(here.base.wrapping_sub(build.interpreter))
+}
+
+/// Pages of objects, mapped privately.
+#[derive(Debug)]
+pub(super) struct Pages {
+    placed: Placed,
+    /// How many there are.
+    count: u32,
+    /// See [`delta`].
+    delta: u64,
+}
+
+impl Pages {
+    /// Maps the bytes `extent` of `file` at `base` plus their offset. All are multiples of [`PAGE`].
+    ///
+    /// # Errors
+    /// The addresses are taken, or the kernel refuses.
+    pub(super) fn map(file: &File, base: u64, extent: Range<u64>, delta: u64) -> Result<Pages> {
+        let len = (extent.end - extent.start) as usize;
+        let placed = Placed::map(file, extent.start, len, (base + extent.start) as usize, true)?;
+        let count = (len / PAGE) as u32;
+        Ok(Pages { placed, count, delta })
+    }
+
+    /// What is added to addresses of the interpreter's.
+    pub(super) fn delta(&self) -> u64 {
+        self.delta
+    }
+
+    fn at(&self, page: u32) -> *mut u64 {
+        assert!(page < self.count, "page {page} of {}", self.count);
+        (self.placed.start() + page as usize * PAGE) as *mut u64
+    }
+
+    /// Gives pages back that nobody uses: they read as in the file again.
+    pub(super) fn give_back(&self, pages: Range<u32>) {
+        self.placed.drop_pages(pages.start as usize * PAGE, pages.len() * PAGE);
+    }
+
+    /// Copies pages for this process at once, which are about to be written.
+    pub(super) fn populate(&self, pages: Range<u32>) {
+        self.placed.populate(pages.start as usize * PAGE, pages.len() * PAGE);
+    }
+
+    /// Whether a page, which must not be in use yet, has this CRC32.
+    pub(super) fn matches(&self, page: u32, crc: u32) -> bool {
+        // SAFETY: a whole page of what `map` has mapped (`at` counts them), and nobody has a pointer into it before it is ready.
+        let bytes = unsafe { std::slice::from_raw_parts(self.at(page).cast::<u8>(), PAGE) };
+        crc32fast::hash(bytes) == crc
+    }
+
+    /// Moves the addresses of the interpreter's in a page, which must not be in use yet: those words whose `bits` are set, the lowest of the first byte for the first.
+    pub(super) fn relocate(&self, page: u32, bits: &[u8]) {
+        let at = self.at(page);
+        for (i, byte) in bits.iter().enumerate().take(crate::image::BITS) {
+            let mut left = *byte;
+            while left != 0 {
+                let word = i * 8 + left.trailing_zeros() as usize;
+                left &= left - 1;
+                // SAFETY: one of the page's 512 words; see above.
+                unsafe { *at.add(word) = (*at.add(word)).wrapping_add(self.delta) };
+            }
+        }
+    }
+}
