@@ -5,8 +5,10 @@
 
 mod common;
 mod convert;
+mod dirty;
 mod doctor;
 mod estimate;
+mod image;
 mod inspect;
 mod install;
 mod link;

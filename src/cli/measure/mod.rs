@@ -17,6 +17,8 @@ use crate::measure::Method;
 use super::output::Format;
 use super::{Host, Status};
 pub(crate) use file::{ReaderOptions, run_reader};
+pub(crate) use layout::mapped_pye;
+pub(crate) use table::name;
 
 /// The name of the hidden subcommand.
 pub(crate) const READER: &str = "measure-reader";

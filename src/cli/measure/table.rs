@@ -135,7 +135,7 @@ pub(super) fn by_name(sections: &[SectionUsage]) -> Vec<(&str, Usage)> {
 }
 
 /// Number and command, the program without its directory.
-pub(super) fn name(process: &Identity) -> String {
+pub(crate) fn name(process: &Identity) -> String {
     let (program, arguments) =
         process.command.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
     let program = program.rsplit('/').next().unwrap_or(program);
