@@ -16,7 +16,7 @@ use super::common::count;
 use super::measure::{mapped_pye, name};
 use super::output::{Format, table, table_with_text};
 use crate::error::Error;
-use crate::image::dirty::{self, Copied, Dirty};
+use crate::image::dirty::{self, Copied, Dirty, FieldRow};
 use crate::image::fields::Type;
 use crate::image::read::Image;
 use crate::image::{AREAS, PAGE};
@@ -110,7 +110,13 @@ pub(crate) fn run(
     report.images.retain(|row| !row.processes.is_empty());
     if report.images.is_empty() {
         let why: Vec<String> = report.missing.iter().map(|m| format!("; process {}: {}", m.pid, m.why)).collect();
-        anyhow::bail!("no image to look into: none of the processes maps one that may be read{}", why.concat());
+        return Err(Error::unsupported(
+            "a process that maps an image and may be read",
+            format!("none{}", why.concat()),
+            "reading another process needs what a debugger needs: to be root, or the same user and a kernel.yama.ptrace_scope that allows it; \
+             `pye doctor` says why an interpreter does not use an image",
+        )
+        .into());
     }
     format.print(&report, text)?;
     Ok(if report.missing.is_empty() { Status::Done } else { Status::BadInput })
@@ -129,10 +135,7 @@ fn inode(path: &Path) -> anyhow::Result<u64> {
 fn memory(pid: u32) -> Result<File, String> {
     let path = format!("/proc/{pid}/mem");
     File::open(&path).map_err(|e| match e.kind() {
-        io::ErrorKind::PermissionDenied => format!(
-            "not permitted: {path}: reading another process needs what a debugger needs (root, or the same user and a \
-             kernel.yama.ptrace_scope that allows it)"
-        ),
+        io::ErrorKind::PermissionDenied => format!("not permitted: {path}"),
         _ => format!("not available: {path}: {e}"),
     })
 }
@@ -219,7 +222,11 @@ fn look(
             words: 0,
             relocated_by: None,
         };
-        let mut bytes = [0; PAGE];
+        let parent = processes.iter().position(|process| process.identity.id.pid == identity.parent);
+        // Only of a parent that maps the image in the same place: a fork's, not that of another program.
+        let parent = parent.filter(|parent| mapped.users.iter().any(|(user, _)| user == parent));
+        let parent = parent.and_then(|parent| memories[parent].as_ref());
+        let (mut bytes, mut before) = ([0; PAGE], [0; PAGE]);
         for seen in pages {
             dirty.present(seen.page);
             if !seen.copied {
@@ -230,7 +237,10 @@ fn look(
                 missing.push(self::missing(identity, format!("its memory cannot be read any more: {error}")));
                 break;
             }
-            let copied = Copied { page: seen.page, inherited: seen.inherited, bytes: &bytes };
+            let own = parent.filter(|_| !seen.inherited);
+            let known = own.is_some_and(|parent| parent.read_exact_at(&mut before, address).is_ok());
+            let copied =
+                Copied { page: seen.page, inherited: seen.inherited, bytes: &bytes, parent: known.then_some(&before) };
             let (words, moved) = dirty.add(copied);
             row.copied += 1;
             row.inherited += u64::from(seen.inherited);
@@ -272,6 +282,7 @@ fn image_text(image: &ImageRow, out: &mut String) {
             row.present.to_string(),
             row.copied.to_string(),
             row.inherited.to_string(),
+            (row.copied - row.inherited).to_string(),
             row.words.to_string(),
             // As a signed distance: it may be to lower addresses.
             row.relocated_by.map_or("-".into(), |by| match by.cast_signed() {
@@ -280,7 +291,7 @@ fn image_text(image: &ImageRow, out: &mut String) {
             }),
         ]
     });
-    out.push_str(&table(["process", "present", "copied", "inherited", "changed words", "relocated by"], rows));
+    out.push_str(&table(["process", "present", "copied", "inherited", "own", "changed words", "relocated by"], rows));
 
     let rows = image.dirty.sections.iter().map(|row| {
         let name = row.section.to_owned();
@@ -316,26 +327,30 @@ fn image_text(image: &ImageRow, out: &mut String) {
         rows,
     ));
 
-    let fields: Vec<_> = image
-        .dirty
-        .fields
-        .iter()
-        .map(|row| {
-            let object = if row.kind == Type::None { "-" } else { row.kind.name() };
-            [
-                format!("{} {object}.{}", row.section, row.field).replace(" -.", " "),
-                row.pages.to_string(),
-                row.alone.to_string(),
-                row.words.to_string(),
-                row.objects.to_string(),
-                row.cause.to_owned(),
-            ]
-        })
-        .collect();
+    let fields = &image.dirty.fields;
+    let place = |row: &FieldRow| match row.kind {
+        Type::None => format!("{} {}", row.section, row.field),
+        kind => format!("{} {}.{}", row.section, kind.name(), row.field),
+    };
     if !fields.is_empty() {
         out.push('\n');
-        let header = ["field", "pages", "pages without another cause", "words", "objects", "cause"];
-        out.push_str(&table_with_text(header, fields));
+        let header = ["field", "pages", "without another cause", "words", "objects", "cause"];
+        let rows = fields.iter().map(|row| {
+            let numbers = [row.pages, row.alone, row.words, row.objects].map(|number| number.to_string());
+            let [pages, alone, words, objects] = numbers;
+            [place(row), pages, alone, words, objects, row.cause.to_owned()]
+        });
+        out.push_str(&table_with_text(header, rows));
+    }
+    let mut own: Vec<&FieldRow> = fields.iter().filter(|row| row.since_fork != 0).collect();
+    own.sort_by_key(|row| std::cmp::Reverse((row.since_fork_alone, row.since_fork)));
+    if !own.is_empty() {
+        out.push('\n');
+        let header = ["copied by children for themselves", "pages", "without another cause", "cause"];
+        let rows = own.into_iter().map(|row| {
+            [place(row), row.since_fork.to_string(), row.since_fork_alone.to_string(), row.cause.to_owned()]
+        });
+        out.push_str(&table_with_text(header, rows));
     }
     let objects: Vec<_> = image
         .dirty

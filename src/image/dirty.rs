@@ -27,6 +27,8 @@ pub struct Copied<'a> {
     pub inherited: bool,
     /// What it holds now.
     pub bytes: &'a [u8; PAGE],
+    /// What it holds in the process that this one was forked from, where that is known and this one has a copy of its own.
+    pub parent: Option<&'a [u8; PAGE]>,
 }
 
 /// Pages of a section.
@@ -74,6 +76,10 @@ pub struct FieldRow {
     pub words: u64,
     /// Objects, each once.
     pub objects: u64,
+    /// Pages with such a word that a child has copied for itself: the word is not as in its parent.
+    pub since_fork: u64,
+    /// Of these, pages with no other such word.
+    pub since_fork_alone: u64,
 }
 
 /// What pages an object has cost: a page is divided among the objects on it that have changed.
@@ -130,6 +136,8 @@ struct FieldCount {
     alone: u64,
     words: u64,
     objects: BTreeSet<u32>,
+    since_fork: u64,
+    since_fork_alone: u64,
 }
 
 #[derive(Debug, Default)]
@@ -162,6 +170,8 @@ struct Change {
     object: u32,
     kind: Type,
     field: Field,
+    /// It is not as in the parent.
+    since_fork: bool,
 }
 
 impl<'a> Dirty<'a> {
@@ -245,7 +255,8 @@ impl<'a> Dirty<'a> {
             } else {
                 found.map_or(fields::OUTSIDE, |n| self.field(n, offset, old))
             };
-            changes.push(Change { object, kind, field });
+            let since_fork = copied.parent.is_some_and(|parent| u64_at(parent, 8 * word) != Some(new));
+            changes.push(Change { object, kind, field, since_fork });
         }
 
         let cold = number >= self.sections[area as usize].hot;
@@ -258,7 +269,7 @@ impl<'a> Dirty<'a> {
         row.relocated += u64::from(!changes.is_empty() && changes.iter().all(|change| change.field == RELOCATED));
         let words = changes.len() as u64;
         if changes.is_empty() {
-            changes.push(Change { object: NO_OBJECT, kind: Type::None, field: UNCHANGED });
+            changes.push(Change { object: NO_OBJECT, kind: Type::None, field: UNCHANGED, since_fork: false });
         }
         self.count_fields(area, &changes, words == 0);
         self.count_objects(&changes);
@@ -293,6 +304,13 @@ impl<'a> Dirty<'a> {
             [] => keys.first().copied(),
             _ => None,
         };
+        let since: BTreeSet<(Type, Field)> =
+            changes.iter().filter(|change| change.since_fork).map(|change| (change.kind, change.field)).collect();
+        for key in &since {
+            let count = self.fields.entry((area as usize, key.0, key.1)).or_default();
+            count.since_fork += 1;
+            count.since_fork_alone += u64::from(since.len() == 1);
+        }
         for (kind, field) in keys {
             let count = self.fields.entry((area as usize, kind, field)).or_default();
             count.pages += 1;
@@ -347,6 +365,8 @@ impl<'a> Dirty<'a> {
             alone: count.alone,
             words: count.words,
             objects: count.objects.len() as u64,
+            since_fork: count.since_fork,
+            since_fork_alone: count.since_fork_alone,
         };
         let mut fields: Vec<FieldRow> = self.fields.iter().map(field).collect();
         fields.sort_by_key(|row| std::cmp::Reverse((row.alone, row.pages, row.words)));
