@@ -1,6 +1,6 @@
 //! `pye inspect --dirty`: the pages of images that live processes have copied, read from `/proc`, and what [`crate::image::dirty`] makes of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
@@ -65,8 +65,8 @@ struct Mapped {
     path: PathBuf,
     inode: ((u32, u32), u64),
     map: Map,
-    /// Processes that map it, and the numbers of their mappings.
-    users: Vec<(usize, usize)>,
+    /// Processes that map it, and the numbers of their mappings: one is in several parts where only some of it may be written.
+    users: BTreeMap<usize, Vec<usize>>,
 }
 
 pub(crate) fn run(
@@ -154,7 +154,7 @@ fn images(processes: &[Process], wanted: impl Fn(u64) -> bool) -> Vec<Mapped> {
             let known = known.or_else(|| {
                 let map = mapped_pye(process.identity.id.pid, mapping).ok().flatten()?;
                 let path = PathBuf::from(std::ffi::OsStr::from_bytes(&mapping.name));
-                images.push(Mapped { path, inode: mapping.inode, map, users: Vec::new() });
+                images.push(Mapped { path, inode: mapping.inode, map, users: BTreeMap::new() });
                 Some(images.len() - 1)
             });
             let Some(known) = known else { continue };
@@ -162,7 +162,7 @@ fn images(processes: &[Process], wanted: impl Fn(u64) -> bool) -> Vec<Mapped> {
             let base =
                 Pye::open(&images[known].map).and_then(|pye| Ok(Image::open(&pye)?.map(|image| image.head.base)));
             if base.ok().flatten().is_some_and(|base| base.checked_add(mapping.offset) == Some(mapping.start)) {
-                images[known].users.push((number, place));
+                images[known].users.entry(number).or_default().push(place);
             }
         }
     }
@@ -205,8 +205,10 @@ fn look(
         };
         pages.iter().filter_map(page).collect()
     };
-    let users: Vec<(usize, Vec<Seen>)> =
-        mapped.users.iter().map(|(process, mapping)| (*process, seen(*process, *mapping))).collect();
+    let all = |(process, mappings): (&usize, &Vec<usize>)| {
+        (*process, mappings.iter().flat_map(|mapping| seen(*process, *mapping)).collect())
+    };
+    let users: Vec<(usize, Vec<Seen>)> = mapped.users.iter().map(all).collect();
     let copied: BTreeSet<u32> =
         users.iter().flat_map(|(_, pages)| pages).filter(|seen| seen.copied).map(|seen| seen.page).collect();
     let mut dirty = Dirty::new(&image, &mapped.map, &copied, profile)?;
@@ -224,7 +226,7 @@ fn look(
         };
         let parent = processes.iter().position(|process| process.identity.id.pid == identity.parent);
         // Only of a parent that maps the image in the same place: a fork's, not that of another program.
-        let parent = parent.filter(|parent| mapped.users.iter().any(|(user, _)| user == parent));
+        let parent = parent.filter(|parent| mapped.users.contains_key(parent));
         let parent = parent.and_then(|parent| memories[parent].as_ref());
         let (mut bytes, mut before) = ([0; PAGE], [0; PAGE]);
         for seen in pages {
