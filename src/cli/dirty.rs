@@ -377,7 +377,7 @@ fn image_text(image: &ImageRow, out: &mut String) {
     let code = &image.dirty.code;
     let _ = writeln!(
         out,
-        "\n{} written to (relocation aside), {} of them outside the profile's modules",
+        "\n{} written to (relocation and interned names aside), {} of them outside the profile's modules",
         count(code.functions, "function"),
         code.cold
     );

@@ -100,10 +100,10 @@ pub struct ObjectRow {
     pub field: &'static str,
 }
 
-/// Functions that were written, and what the profile says of them.
+/// Functions that ran or were looked into, and so were written, and what the profile says of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CodeRow {
-    /// Functions with a word that differs, relocation aside, each once.
+    /// Functions with a word that differs, relocation and interned names aside, each once.
     pub functions: u64,
     /// Of these, functions outside the profile's modules.
     pub cold: u64,
@@ -333,7 +333,9 @@ impl<'a> Dirty<'a> {
     }
 
     fn count_functions(&mut self, changes: &[Change]) {
-        let written = changes.iter().filter(|change| change.kind == Type::Code && change.field != RELOCATED);
+        // What the loader wrote says nothing of use.
+        let used = |change: &&Change| change.kind == Type::Code && change.field.cause != fields::INTERNED;
+        let written = changes.iter().filter(used);
         let written: BTreeSet<u32> = written.map(|change| change.object).collect();
         let (mut named, mut unnamed) = (0, 0);
         for object in written {

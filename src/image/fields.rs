@@ -121,7 +121,8 @@ pub const OUTSIDE: Field = field("between objects", "unknown");
 
 const COUNTED: &str = "counted references (an old stable ABI, or a debug build)";
 const HASHED: &str = "hashed";
-const INTERNED: &str = "an equal str was interned before";
+/// Another `str` was put in place of an equal one.
+pub const INTERNED: &str = "an equal str was interned before";
 const UNKNOWN: &str = "unknown";
 
 /// What a changed word at `at` of an object is, `old` being what the file has there.
