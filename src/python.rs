@@ -19,11 +19,12 @@ use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
 
 use crate::blob::{Kind, may_stay_mapped};
 use crate::cpython::constants::{self, Exchange, Nonce};
-use crate::cpython::live::{Live, Names, Relocate, Wanted};
+use crate::cpython::live::{Live, Names, Wanted};
 use crate::cpython::snapshot::Objects;
 use crate::cpython::text::{self, MappedText, Texts};
 use crate::cpython::{life, unmarshal};
 use crate::holes::Blob;
+use crate::image::Relocate;
 use crate::pye::read::Pye;
 use crate::pye::{Part, payload};
 use crate::runtime::Reason;
@@ -395,9 +396,7 @@ impl ImageStatus {
                 base: Some(live.base()),
                 relocation: match live.relocate() {
                     _ if !live.relocated() => "none",
-                    Relocate::Never => "never",
-                    Relocate::AtFork => "at-fork",
-                    Relocate::Lazy => "lazy",
+                    relocate => relocate.name(),
                 },
                 modules: live.modules() as u64,
                 loaded: live.loaded,
@@ -431,11 +430,7 @@ impl Packages {
             Err(error) => return Form::Refused(error.to_string()),
         };
         let wanted = Wanted {
-            relocate: match variable("PYE_RELOCATE").as_str() {
-                "never" => Relocate::Never,
-                "lazy" => Relocate::Lazy,
-                _ => Relocate::AtFork,
-            },
+            relocate: Relocate::by_name(&variable("PYE_RELOCATE")),
             names: match variable("PYE_NAMES").as_str() {
                 "leave" => Some(Names::Leave),
                 "intern" => Some(Names::Intern),

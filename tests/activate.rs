@@ -173,7 +173,17 @@ fn an_installation_is_active_and_leaves_no_trace() {
         assert_eq!(off, stock, "{python:?}");
         let (report, status) = environment.doctor(&["-c", "import alpha.inner"], &[]);
         assert_eq!((status, &report["active"]), (0, &Value::Bool(true)), "{report:#}");
-        assert_eq!(report["form"], "portable");
+        let image = python.at_least(3, 12);
+        assert_eq!(report["form"], if image { "image" } else { "portable" });
+        let activations = report["interpreter"]["status"]["activations"].as_array().unwrap();
+        for store in activations.iter().flat_map(|each| each["loaded"]["stores"].as_array().unwrap()) {
+            let state = if image { &store["image"]["state"] } else { &store["image"] };
+            assert_eq!(state, &if image { Value::from("mapped") } else { Value::Null }, "{python:?}: {store:#}");
+        }
+        let mut doctor = command(PROGRAM, environment.home());
+        doctor.args(["doctor", "--"]).arg(environment.venv.join("bin/python")).args(["-c", "import alpha.inner"]);
+        let told = quiet(&mut doctor);
+        assert_eq!(told.contains("loaded from it\n  relocation "), image, "{told}");
         // A module added later is imported as ever, without another installation.
         let site = environment.venv.join(format!("lib/python{}/site-packages", python.name()));
         put(site.join("later.py"), "VALUE = 'later'\n");

@@ -225,13 +225,13 @@ fn the_fields_of_the_json_form_stay() {
     assert_eq!(report["schema"], 1);
     let mut found = BTreeMap::new();
     shape(&report, "", &mut found);
-    let usage = ["mapped", "resident", "pss", "uss", "shared", "private", "copied", "swapped", "ksm"];
+    let usage = ["mapped", "resident", "pss", "uss", "shared", "private", "copied", "inherited", "swapped", "ksm"];
     let mut expected: Vec<String> = Vec::new();
     for place in [".processes[]", ".total"] {
         for path in [format!("{place}.classes[]"), format!("{place}.sections[]")] {
             expected.extend(usage.map(|field| format!("{path}.{field}")));
         }
-        expected.extend(["present", "shared", "share"].map(|field| format!("{place}.payload.{field}")));
+        expected.extend(["present", "shared", "inherited", "share"].map(|field| format!("{place}.payload.{field}")));
         expected.extend(
             ["classes[].class", "sections[].file", "sections[].section"].map(|field| format!("{place}.{field}")),
         );
@@ -279,6 +279,72 @@ fn a_tree_has_its_children_and_their_copies() {
     let alone = json(&run(&["--json", "--pid", &parent.pid()]));
     assert_eq!(alone["processes"].as_array().unwrap().len(), 1);
     assert!(alone["total"]["shared"].is_null());
+}
+
+/// What a parent copies before it forks is shared by the children, until one writes there too.
+#[test]
+fn copies_made_before_a_fork_are_told_from_others() {
+    const SCRIPT: &str = r#"
+import mmap, os, signal, sys
+signal.alarm(600)
+with open(sys.argv[1], 'rb') as file:
+    pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+for at in range(len(pages) - 10 * 4096, len(pages), 4096):
+    pages[at] = 1
+reader, writer = os.pipe()
+for _ in range(2):
+    if os.fork() == 0:
+        signal.alarm(600)
+        for at in range(len(pages) - 3 * 4096, len(pages), 4096):
+            pages[at] = 2
+        os.write(writer, b'x')
+        signal.pause()
+for _ in range(2):
+    os.read(reader, 1)
+print('done', flush=True)
+signal.pause()
+"#;
+    let place = Place::new();
+    let mut command = python().command();
+    let mut child = command.args(["-c", SCRIPT]).arg(place.file()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "done\n");
+    let parent = Mapper(child);
+    // By number alone, too.
+    let pids: Vec<String> = parent.children().iter().map(u32::to_string).chain([parent.pid()]).collect();
+    let args: Vec<&str> = pids.iter().map(String::as_str).chain(["--json"]).collect();
+    let report = json(&run(&args));
+    let processes = report["processes"].as_array().unwrap();
+    assert_eq!(processes.len(), 3);
+    let page = number(&report["page_size"]);
+    for process in processes {
+        let usage = class(process, "pye");
+        let copied = [&usage["copied"], &usage["inherited"]].map(|bytes| number(bytes) / page);
+        assert_eq!(copied, [10, 7], "{process:#}");
+        // The three pages that each has for itself, the parent too.
+        assert_eq!(number(&usage["uss"]) / page, 3, "{process:#}");
+    }
+    assert!(text(&run(&args[..3])).contains("were copied before a fork and are shared by it"));
+    // One process alone inherits from nobody that is measured.
+    let alone = json(&run(&["--json", &parent.pid()]));
+    assert!(class(&alone["processes"][0], "pye")["inherited"].is_null());
+}
+
+#[test]
+fn what_is_measured_is_a_file_or_processes() {
+    let place = Place::new();
+    let file = place.file().to_str().unwrap().to_owned();
+    for (args, words) in [
+        (&["1", &file][..], "expected one FILE, or numbers of processes"),
+        (&[&file, "--pid", "1"], "only -n and --json go with it"),
+        (&[&file, "--watch"], "only -n and --json go with it"),
+    ] {
+        let output = run(args);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(words), "{error}");
+    }
 }
 
 #[test]

@@ -41,7 +41,12 @@ class LoaderBase:
         """As SourceFileLoader.get_code, with the code from the store where that can be."""
 
 def build_image(
-    path: str, root: str, output: str, profile: str | None = None, progress: Callable[[int], object] | None = None
+    path: str,
+    root: str,
+    output: str,
+    profile: str | None = None,
+    progress: Callable[[int], object] | None = None,
+    relocate: str | None = None,
 ) -> dict[str, Any]:
     """Writes the package at path, which stands for the directory root, to output, with an image for this interpreter. Raises OSError with the reason."""
 

@@ -22,6 +22,7 @@ use super::roots::{Contents, Root};
 use crate::convert::Options;
 use crate::error::{Error, Result};
 use crate::fsys;
+use crate::image::Relocate;
 use crate::link;
 
 /// The directory of all packages of the user: `$XDG_CACHE_HOME/pye`, or `~/.cache/pye`.
@@ -81,7 +82,7 @@ pub fn packages(
                 progress(Step::Image(&root.directory, report.pyc_bytes));
                 let told = |bytes| progress(Step::Bytes(bytes));
                 // The package serves without one, and `pye doctor` says that it has none.
-                let _ = image::build(interpreter, package, &file, &root.directory, None, &told);
+                let _ = image::build(interpreter, package, &file, &root.directory, None, Relocate::default(), &told);
             }
             fs::set_permissions(&file, Permissions::from_mode(0o600))
                 .map_err(|e| Error::io("cannot set the mode of", e).in_file(&file))?;

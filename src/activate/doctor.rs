@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{self, PythonLine};
 use super::environment::PACKAGES;
+use super::image::POSSIBLE;
 use super::interpreter::LOADABLE;
 use crate::error::{Error, Result};
+use crate::image::Relocate;
 
 /// Run in the interpreter in place of the program.
 const EXAMINER: &str = include_str!("doctor.py");
@@ -103,9 +105,55 @@ pub struct Store {
     pub directories_changed: u64,
     /// Modules left to the stock import, by reason.
     pub fallbacks: BTreeMap<String, u64>,
+    /// Its image, if it has one.
+    pub image: Option<Image>,
     /// Other figures.
     #[serde(flatten)]
     pub figures: BTreeMap<String, serde_json::Value>,
+}
+
+/// What a process does with the image of a package.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Image {
+    /// [`MAPPED`], or why it is not used.
+    pub state: String,
+    /// Where the package's first byte would be mapped.
+    pub base: Option<u64>,
+    /// `none`, or when the image is made to fit the interpreter: [`Relocate::name`].
+    pub relocation: String,
+    /// Modules in it.
+    pub modules: u64,
+    /// Modules taken from it.
+    pub loaded: u64,
+}
+
+/// [`Image::state`] of one that is used.
+pub const MAPPED: &str = "mapped";
+
+impl Image {
+    /// Whether it is used.
+    pub fn is_used(&self) -> bool {
+        self.state == MAPPED
+    }
+
+    /// What its relocation costs, in a sentence; nothing where it is not used.
+    pub fn cost(&self) -> Option<&'static str> {
+        if !self.is_used() {
+            return None;
+        }
+        Some(match Relocate::by_name(&self.relocation) {
+            None => "the interpreter stands where it was linked for: pages are shared by all processes of the machine",
+            Some(Relocate::AtFork) => {
+                "the interpreter is loaded at another address in each process: the profile's pages are copied right before the first fork, \
+                 and shared only among the children of one parent; others are copied when a module is first imported"
+            }
+            Some(Relocate::Lazy) => {
+                "the interpreter is loaded at another address in each process: pages are copied when a module is first imported, and \
+                 shared only with children forked after that"
+            }
+            Some(Relocate::Never) => "the image is used only where the interpreter stands where it was linked for",
+        })
+    }
 }
 
 /// Something that keeps pye from being active, wholly or in part.
@@ -167,6 +215,11 @@ impl Examination {
     /// Whether the loader knows such interpreters.
     pub fn servable(&self) -> bool {
         self.implementation == "cpython" && LOADABLE.contains(&(self.version.0, self.version.1)) && self.gil
+    }
+
+    /// Whether images can be used: shared code objects.
+    pub fn has_image_form(&self) -> bool {
+        self.servable() && POSSIBLE.contains(&(self.version.0, self.version.1))
     }
 
     /// Whether modules are imported from a package.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::interpreter::Interpreter;
 use super::place::Place;
 use crate::error::{Error, Result};
+use crate::image::Relocate;
 
 /// Run in the interpreter.
 const SCRIPT: &str = include_str!("build_image.py");
@@ -38,8 +39,8 @@ pub fn is_possible(interpreter: &Interpreter) -> bool {
     POSSIBLE.contains(&(major, minor)) && interpreter.gil
 }
 
-/// Writes the package `file` anew, which stands for the directory `root`, with an image for `interpreter`, laid out by `profile`. `progress` is told the bytes of `.pyc` of each
-/// module.
+/// Writes the package `file` anew, which stands for the directory `root`, with an image for `interpreter`, laid out by `profile`, to be relocated when `relocate` says. `progress` is told
+/// the bytes of `.pyc` of each module.
 ///
 /// # Errors
 /// No image is possible for the interpreter, it cannot be run, or the package cannot be read or written. It is as it was then.
@@ -49,6 +50,7 @@ pub fn build(
     file: &Path,
     root: &Path,
     profile: Option<&Path>,
+    relocate: Relocate,
     progress: &dyn Fn(u64),
 ) -> Result<Built> {
     if !is_possible(interpreter) {
@@ -65,6 +67,7 @@ pub fn build(
         .args(["-I", "-S", "-B", "-c", SCRIPT])
         .args([place.directory(), file, root])
         .arg(profile.unwrap_or(Path::new("")))
+        .arg(relocate.name())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

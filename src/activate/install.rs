@@ -24,6 +24,7 @@ use super::roots::{Contents, Root};
 use crate::convert;
 use crate::error::{Error, Result};
 use crate::fsys;
+use crate::image::Relocate;
 use crate::link;
 
 /// The name of the file in site-packages.
@@ -109,6 +110,8 @@ pub struct Options<'a> {
     pub image: bool,
     /// The profile that these are laid out by.
     pub profile: Option<&'a Path>,
+    /// When processes relocate them.
+    pub relocate: Relocate,
 }
 
 /// A package that was linked.
@@ -234,7 +237,7 @@ fn install_locked(
         let image = (options.image && image::is_possible(interpreter)).then(|| {
             progress(Step::Image(&root.directory, report.pyc_bytes));
             let told = |bytes| progress(Step::Bytes(bytes));
-            image::build(interpreter, place, &file, &root.directory, options.profile, &told)
+            image::build(interpreter, place, &file, &root.directory, options.profile, options.relocate, &told)
         });
         fs::set_permissions(&file, Permissions::from_mode(FILE_MODE))
             .map_err(|e| Error::io("cannot set the mode of", e).in_file(&file))?;

@@ -75,7 +75,7 @@ impl Head {
     /// The section.
     pub fn bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEAD_LEN);
-        self.build.put(VERSION, &mut out);
+        self.build.put(VERSION, 0, &mut out);
         let (at, kind) = match self.root {
             Root::Object(at) => (at, 0),
             Root::Interpreter(at) => (at, 1),
@@ -96,7 +96,10 @@ impl Head {
     /// It is damaged, or of another version.
     pub fn parse(bytes: &[u8]) -> Result<Head> {
         let mut cursor = Cursor::new(bytes);
-        let build = Build::parse(&mut cursor, VERSION, "dump the objects again")?;
+        let (build, flags) = Build::parse(&mut cursor, VERSION, "dump the objects again")?;
+        if flags != 0 {
+            return Err(Error::malformed("no reserved flags", flags.to_string()).at(4u64));
+        }
         let (at, kind) = (cursor.u64()?, cursor.u32()?);
         let (pages, objects) = (cursor.u32()?, cursor.u64()?);
         let mut sample = [0; 16];

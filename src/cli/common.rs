@@ -9,10 +9,12 @@ use crate::activate::{MIN_BLOB, MIN_BYTES};
 use crate::convert;
 use crate::error::Error;
 use crate::fsys;
+use crate::image::Relocate;
 use crate::limits::MAX_MIN_BLOB;
 use crate::marshal::version::Version;
 use crate::split::DEFAULT_MIN_BLOB;
 use crate::tree::{Found, SO, has_suffix};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -214,6 +216,12 @@ fn spinner(what: String) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(what);
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
     bar
+}
+
+/// The values of `--relocate`.
+pub(crate) fn relocate() -> impl TypedValueParser<Value = Relocate> {
+    PossibleValuesParser::new(Relocate::ALL.map(Relocate::name))
+        .map(|name| Relocate::by_name(&name).unwrap_or_default())
 }
 
 /// "1 file", "2 files".

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 
 use serde::Serialize;
 
+use super::common::count;
 use super::output::{Format, table};
 use super::{Host, Status};
-use crate::activate::doctor::{self, Examination, Finding};
+use crate::activate::doctor::{self, Examination, Finding, Image};
 
 /// Tell whether pye is active in an interpreter, and if not why
 ///
@@ -27,7 +28,8 @@ pub(crate) struct Options {
 #[derive(Serialize)]
 struct Report {
     active: bool,
-    /// `portable`: long text is mapped, code objects are built; null when none is possible.
+    /// `image`: code objects are mapped, where a package has an image for this build; `portable`: long text is mapped, code objects are built; null when none
+    /// is possible.
     form: Option<&'static str>,
     findings: Vec<Finding>,
     interpreter: Examination,
@@ -41,10 +43,10 @@ pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
         words => words.to_vec(),
     };
     let (interpreter, ended) = doctor::examine(&words)?;
-    let possible = interpreter.servable();
+    let portable = interpreter.servable().then_some("portable");
     let report = Report {
         active: interpreter.active(),
-        form: possible.then_some("portable"),
+        form: interpreter.has_image_form().then_some("image").or(portable),
         findings: interpreter.findings(),
         interpreter,
         ended: crate::trace::describe(ended),
@@ -63,7 +65,10 @@ fn text(report: &Report) -> String {
     // `sys.implementation.name` is in small letters.
     let name = if python.implementation == "cpython" { "CPython" } else { &python.implementation };
     let form = match report.form {
-        Some(form) => format!("{form}; no more, since this version of pye has no form that shares code objects"),
+        Some("portable") => {
+            "portable; no more, since images, which share code objects, need CPython 3.12 to 3.15".into()
+        }
+        Some(form) => format!("{form}: code objects are shared, of packages with an image for this build"),
         None => "none".into(),
     };
     let mut rows = vec![
@@ -101,10 +106,30 @@ fn text(report: &Report) -> String {
         ));
         for store in &stores {
             out.push_str(&format!("\n{}\n  stands for {}\n", store.path, store.root));
+            if report.interpreter.has_image_form() {
+                out.push_str(&image(store.image.as_ref()));
+            }
             for (reason, count) in &store.fallbacks {
                 out.push_str(&format!("  {count} left to the stock import: {reason}\n"));
             }
         }
+    }
+    out
+}
+
+/// What is said of a package's image.
+fn image(image: Option<&Image>) -> String {
+    let Some(image) = image else {
+        return "  no image: link it with --image, or run `pye install` again\n".into();
+    };
+    if !image.is_used() {
+        return format!("  image not used: {}\n", image.state);
+    }
+    let base = image.base.unwrap_or(0);
+    let mut out =
+        format!("  image at {base:#x}: {} of {} loaded from it\n", image.loaded, count(image.modules, "module"));
+    if let Some(cost) = image.cost() {
+        out.push_str(&format!("  relocation {}: {cost}\n", image.relocation));
     }
     out
 }

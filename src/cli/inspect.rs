@@ -28,17 +28,19 @@ use serde::Serialize;
 
 use super::Status;
 use super::common::{Problem, SplitOptions, count, problem_lines};
+use super::dirty;
+use super::image::ImageReport;
 use super::output::{Format, percent, size, table, table_with_text};
 
 /// Look inside a .pyc, a .pye or a package
 ///
 /// Prints what the file is, its sections, what merging saved, and of a single module what it costs on CPython's heap. The options add to
 /// that. With --histogram: how many strings of each size every process keeps for itself, for files, trees, or the modules that
-/// a command imports.
+/// a command imports. With --dirty: which pages of images live processes have copied, and what was written there.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// The file; with --histogram also several, or directories
-    #[arg(value_name = "FILE", required_unless_present = "command")]
+    /// The file; with --histogram also several, or directories; with --dirty those whose images are looked at, all if none is named
+    #[arg(value_name = "FILE", required_unless_present_any = ["command", "dirty"])]
     paths: Vec<PathBuf>,
 
     /// Only the module of this dotted name or path
@@ -69,7 +71,17 @@ pub(crate) struct Options {
     #[arg(long)]
     histogram: bool,
 
-    /// How many blobs to list
+    /// Compare the pages of images that these live processes have copied with the files: tell for each changed word which object and field it is, and why it
+    /// was written. Needs what a debugger needs: to be root, or the same user where the kernel lets processes be traced
+    #[arg(long, value_name = "PID", num_args = 1.., conflicts_with_all = ["module", "modules", "directories", "blobs", "dump", "heap", "histogram"],
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+    dirty: Vec<u32>,
+
+    /// With --dirty: tell which functions that ran are not named by this profile of `pye trace`
+    #[arg(long, value_name = "FILE", requires = "dirty")]
+    profile: Option<PathBuf>,
+
+    /// How many blobs, or objects, to list
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
 
@@ -86,6 +98,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
     if options.histogram {
         return histogram(options);
+    }
+    if !options.dirty.is_empty() {
+        return dirty::run(&options.dirty, &options.paths, options.profile.as_deref(), options.top, options.format);
     }
     let [path] = &options.paths[..] else {
         anyhow::bail!("expected one FILE, got {}: several need --histogram", options.paths.len());
@@ -126,6 +141,8 @@ struct Report {
     identity: Option<Identity>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sections: Vec<SectionRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<ImageReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     merging: Vec<MergingRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -278,6 +295,7 @@ fn inspect_pye(path: &Path, options: &Options) -> anyhow::Result<Report> {
             },
         })
         .collect();
+    report.image = ImageReport::of(&pye).map_err(|e| e.in_file(path))?;
     let census = census(&pye).map_err(|e| e.in_file(path))?;
     report.rows_of_references = Some(census.references);
     report.merging = Store::ALL
@@ -459,6 +477,9 @@ impl Report {
                 ]
             });
             out.push_str(&table(["section", "offset", "size", "of file", "CRC32"], rows));
+        }
+        if let Some(image) = &self.image {
+            out.push_str(&image.text());
         }
         self.merging_text(&mut out);
         if !self.modules.is_empty() {

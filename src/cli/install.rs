@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::common::{Problem, Threshold, count, linking, problem_lines};
+use super::common::{Problem, Threshold, count, linking, problem_lines, relocate};
 use super::output::{Format, percent, size, table};
 use super::{Host, Status};
 use crate::activate::image::Built;
 use crate::activate::install::{self, Installed};
 use crate::activate::interpreter::Interpreter;
 use crate::activate::place::Place;
+use crate::image::Relocate;
 
 /// Where an installation is, for `install` and `uninstall`.
 #[derive(clap::Args)]
@@ -62,6 +63,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", conflicts_with = "no_image")]
     profile: Option<PathBuf>,
 
+    /// When processes make images fit an interpreter that is not loaded where it was when they were made: see `pye link`
+    #[arg(long, value_name = "WHEN", conflicts_with = "no_image", default_value = Relocate::default().name(), value_parser = relocate())]
+    relocate: Relocate,
+
     #[command(flatten)]
     format: Format,
 }
@@ -100,6 +105,7 @@ pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
         compile: !options.no_compile,
         image: !options.no_image,
         profile: options.profile.as_deref(),
+        relocate: options.relocate,
     };
     let installed = linking(|step| install::install(&interpreter, &place, how, step))?;
     options.format.print(&report(&interpreter, &place, &installed), text)?;

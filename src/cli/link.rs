@@ -7,12 +7,13 @@ use crate::activate::interpreter::Interpreter;
 use crate::activate::place::Place;
 use crate::blob::Store;
 use crate::fsys;
+use crate::image::Relocate;
 use crate::link::{self, Duplicate, distributions};
 use crate::tree::{self, Filter, Found, PYC, PYE, SO, has_suffix};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::common::{Jobs, Paths, Problem, SplitOptions, byte_bar, count, problem_lines, progress};
+use super::common::{Jobs, Paths, Problem, SplitOptions, byte_bar, count, problem_lines, progress, relocate};
 use super::output::{Format, percent, size, table};
 use super::{Host, Status};
 
@@ -58,6 +59,11 @@ pub(crate) struct Options {
     /// Lay the image out by this profile of use, which `pye trace` writes: what it names is packed together
     #[arg(long, value_name = "FILE", requires = "image")]
     profile: Option<PathBuf>,
+
+    /// When processes make the image's pages fit an interpreter that is not loaded where it was when the image was made: the profile's
+    /// modules before the first fork, each module when it is imported, or never (the image is not used then). PYE_RELOCATE overrides it
+    #[arg(long, value_name = "WHEN", requires = "image", default_value = Relocate::default().name(), value_parser = relocate())]
+    relocate: Relocate,
 
     #[command(flatten)]
     split: SplitOptions,
@@ -183,8 +189,15 @@ fn image(paths: &[PathBuf], options: &Options, host: &Host, report: &mut Report)
     let root = std::path::absolute(root)?;
     let Some(package) = report.packages.last_mut() else { return Ok(()) };
     let bar = byte_bar(package.pyc_bytes, "laying out");
-    let built =
-        image::build(&interpreter, &place, &options.output, &root, options.profile.as_deref(), &|n| bar.inc(n))?;
+    let built = image::build(
+        &interpreter,
+        &place,
+        &options.output,
+        &root,
+        options.profile.as_deref(),
+        options.relocate,
+        &|n| bar.inc(n),
+    )?;
     bar.finish_and_clear();
     package.file_bytes = built.file_bytes;
     package.image = Some(built);

@@ -5,8 +5,10 @@
 
 mod common;
 mod convert;
+mod dirty;
 mod doctor;
 mod estimate;
+mod image;
 mod inspect;
 mod install;
 mod link;
@@ -147,9 +149,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>, host: &Host) -> u8 {
         Ok(Status::Done) => 0,
         Ok(Status::BadInput) => 1,
         Ok(Status::OfCommand(status)) => status,
-        Err(error) => {
-            output::complain(&error);
-            1
-        }
+        Err(error) => match error.downcast_ref::<clap::Error>() {
+            // Wrong usage that shows only when what was given is looked at.
+            Some(wrong) => {
+                let _ = wrong.print();
+                2
+            }
+            None => {
+                output::complain(&error);
+                1
+            }
+        },
     }
 }

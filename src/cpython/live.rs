@@ -21,7 +21,7 @@ use super::memory::{word, word32};
 use super::pages::{self, Pages};
 use super::snapshot::{Objects, Snapshot};
 use crate::image::read::{Entry, Image};
-use crate::image::{AREAS, Area, PAGE, SAMPLE, write};
+use crate::image::{AREAS, Area, PAGE, Relocate, SAMPLE, write};
 use crate::map::Placed;
 use crate::pye::Part;
 use crate::pye::read::Pye;
@@ -31,17 +31,6 @@ const POPULATE: u32 = 4;
 
 /// Modules after which pages are given back at the end of an import.
 const SETTLE: u32 = 32;
-
-/// When pages are made to fit an interpreter that is not loaded where it was when the image was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relocate {
-    /// Never: the image is not used by such an interpreter.
-    Never,
-    /// The profile's modules in the parent right before its first `fork`, others when they are first imported.
-    AtFork,
-    /// Each module when it is first imported.
-    Lazy,
-}
 
 /// `co_version`s that the images of this process have taken: first and last but one.
 static VERSIONS: Mutex<Vec<(u32, u32)>> = Mutex::new(Vec::new());
@@ -114,8 +103,8 @@ fn set(bits: &mut [u64], number: u32) {
 /// What a process asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
-    /// When to relocate.
-    pub relocate: Relocate,
+    /// When to relocate: `None` for what the image says.
+    pub relocate: Option<Relocate>,
     /// What to do with names: `None` for what is usual.
     pub names: Option<Names>,
     /// `sys.hexversion`.
@@ -141,7 +130,8 @@ impl Live {
         if image.root != root {
             return Err(format!("made for another root: {}", image.root));
         }
-        if delta != 0 && wanted.relocate == Relocate::Never {
+        let relocate = wanted.relocate.unwrap_or(head.relocate);
+        if delta != 0 && relocate == Relocate::Never {
             return Err(format!(
                 "the interpreter is loaded at {:#x}, the image was made for {:#x}, and may not be relocated",
                 objects.interpreter.base, head.interpreter
@@ -178,7 +168,7 @@ impl Live {
         Ok(Some(Live {
             base: head.base,
             mapped,
-            relocate: wanted.relocate,
+            relocate,
             names: wanted.names.unwrap_or(Names::AtFork),
             ready: vec![0; pages.div_ceil(64)],
             given: vec![0; modules.div_ceil(64)],

@@ -276,7 +276,7 @@ impl<'a> Snapshot<'a> {
             let units = word(object, SIZE) as usize;
             (bytes(object, 0, layout.size + 2 * units).to_vec(), word32(object, FLAGS))
         };
-        if layout.notes.iter().any(|(at, len)| copy[*at..at + len].iter().any(|b| *b != 0)) {
+        if layout.notes.iter().any(|note| copy[note.at..note.at + note.len].iter().any(|b| *b != 0)) {
             return Err("code that has been used".into());
         }
         let once = once.filter(|_| flags & CO_OPTIMIZED == 0);

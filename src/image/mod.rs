@@ -4,13 +4,20 @@
 //! - [`graph`]: objects as [`crate::cpython::snapshot`] took them out of the interpreter, free of addresses;
 //! - [`layout`]: which object goes where, by what will be written and by what is used;
 //! - [`mod@write`]: the sections, with addresses, in a copy of the package;
-//! - [`read`]: the head of an image and its tables.
+//! - [`read`]: the head of an image and its tables;
+//! - [`shape`], [`fields`]: how objects are laid out;
+//! - [`objects`]: the objects of an image, found again in its file;
+//! - [`dirty`]: what of its pages a process has written, and why.
 //!
 //! `cpython::live` uses an image in a process.
 
+pub mod dirty;
+pub mod fields;
 pub mod graph;
 pub mod layout;
+pub mod objects;
 pub mod read;
+pub mod shape;
 pub mod write;
 
 use crate::bytes::{Cursor, Sink as _};
@@ -64,6 +71,39 @@ impl Area {
     }
 }
 
+/// When pages are made to fit an interpreter that is not loaded where it was when the image was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u32)]
+pub enum Relocate {
+    /// The profile's modules in the parent right before its first fork, others when they are first imported.
+    #[default]
+    AtFork = 0,
+    /// Each module when it is first imported.
+    Lazy = 1,
+    /// Never: the image is not used by such an interpreter.
+    Never = 2,
+}
+
+impl Relocate {
+    /// All of them, by their numbers.
+    pub const ALL: [Relocate; 3] = [Relocate::AtFork, Relocate::Lazy, Relocate::Never];
+
+    /// What it is called on the command line, in `PYE_RELOCATE` and in `pye.status()`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Relocate::AtFork => "at-fork",
+            Relocate::Lazy => "lazy",
+            Relocate::Never => "never",
+        }
+    }
+
+    /// That of a name.
+    pub fn by_name(name: &str) -> Option<Relocate> {
+        Relocate::ALL.into_iter().find(|relocate| relocate.name() == name)
+    }
+}
+
 /// Which build of the interpreter objects are laid out for, and at which addresses: the first 64 bytes of the heads of images and of [caches](crate::cache).
 /// Little-endian.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,10 +119,10 @@ pub struct Build {
 }
 
 impl Build {
-    /// Appends the fields, after `version` and four zeros.
-    pub fn put(&self, version: u32, out: &mut Vec<u8>) {
+    /// Appends the fields, after `version` and `flags`, bytes 0–7.
+    pub fn put(&self, version: u32, flags: u32, out: &mut Vec<u8>) {
         out.put_u32(version);
-        out.put_u32(0);
+        out.put_u32(flags);
         out.put_u64(self.base);
         out.put_u64(self.interpreter);
         out.put_u32(self.hexversion);
@@ -92,31 +132,31 @@ impl Build {
         out.extend_from_slice(&build_id);
     }
 
-    /// Reads the fields of a head of `version`; where it is of another, `help` says what to do.
+    /// Reads the fields of a head of `version`, and its flags; where it is of another, `help` says what to do.
     ///
     /// # Errors
-    /// Too short, another version, or bits that are reserved.
-    pub fn parse(cursor: &mut Cursor<'_>, version: u32, help: &'static str) -> Result<Build> {
+    /// Too short, another version, or no build-id.
+    pub fn parse(cursor: &mut Cursor<'_>, version: u32, help: &'static str) -> Result<(Build, u32)> {
         let there = cursor.u32()?;
         if there != version {
             return Err(Error::unsupported(format!("version {version}"), there.to_string(), help).at(0u64));
         }
-        if cursor.u32()? != 0 {
-            return Err(Error::malformed("zeros", "others").at(4u64));
-        }
+        let flags = cursor.u32()?;
         let (base, interpreter, hexversion, len) = (cursor.u64()?, cursor.u64()?, cursor.u32()?, cursor.u32()?);
         let id = cursor.take(32)?;
         let build_id = id.get(..len as usize).filter(|_| id[len as usize..].iter().all(|b| *b == 0));
         let build_id = build_id.filter(|id| !id.is_empty()).map(<[u8]>::to_vec);
         let build_id =
             build_id.ok_or_else(|| Error::malformed("a build-id of 1 to 32 bytes", len.to_string()).at(28u64))?;
-        Ok(Build { base, interpreter, hexversion, build_id })
+        Ok((Build { base, interpreter, hexversion, build_id }, flags))
     }
 }
 
 /// The first fields of the head, bytes 0–175; the tables follow in the order of their counts. Little-endian. Those up to the build-id are a [`Build`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
+    /// Bytes 4–7: when to relocate, unless the process says otherwise.
+    pub relocate: Relocate,
     /// Bytes 8–15: what is added to an offset in the file to get the address it is mapped at.
     pub base: u64,
     /// Bytes 16–23: where the interpreter's file was loaded: what its addresses in the image are counted from.
@@ -150,7 +190,7 @@ impl Head {
 
     /// Appends the fields.
     pub fn put(&self, counts: &Counts, out: &mut Vec<u8>) {
-        self.build().put(VERSION, out);
+        self.build().put(VERSION, self.relocate as u32, out);
         out.put_u32(self.versions.0);
         out.put_u32(self.versions.1);
         self.hot.iter().chain(&self.names).for_each(|word| out.put_u64(*word));
@@ -164,8 +204,10 @@ impl Head {
     /// # Errors
     /// Too short, another version, or bits that are reserved.
     pub fn parse(cursor: &mut Cursor<'_>) -> Result<(Head, Counts)> {
-        let build = Build::parse(cursor, VERSION, "link the package with --image again")?;
+        let (build, flags) = Build::parse(cursor, VERSION, "link the package with --image again")?;
         let Build { base, interpreter, hexversion, build_id } = build;
+        let relocate = Relocate::ALL.get(flags as usize).copied();
+        let relocate = relocate.ok_or_else(|| Error::malformed("flags from 0 to 2", flags.to_string()).at(4u64))?;
         let versions = (cursor.u32()?, cursor.u32()?);
         let mut hot = [0; AREAS];
         let mut names = [0; 2];
@@ -181,7 +223,7 @@ impl Head {
         }
         let mut sample = [0; 16];
         sample.copy_from_slice(cursor.take(16)?);
-        Ok((Head { base, interpreter, hexversion, build_id, versions, hot, names, sample }, counts))
+        Ok((Head { relocate, base, interpreter, hexversion, build_id, versions, hot, names, sample }, counts))
     }
 }
 

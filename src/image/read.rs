@@ -256,6 +256,11 @@ impl<'a> Image<'a> {
         Ok(rows.chunks(RUN).map(row))
     }
 
+    /// Number of patches.
+    pub fn patches(&self) -> u32 {
+        self.counts[PATCHES]
+    }
+
     /// A patch: offset in the file of a slot, and the number of the object to put there.
     pub fn patch(&self, number: u32) -> (u64, u32) {
         let at = number as usize * ROW[PATCHES];

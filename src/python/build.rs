@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -14,7 +14,7 @@ use crate::fsys;
 use crate::image::graph::Kind;
 use crate::image::layout::{self, Use};
 use crate::image::write::{self, Input};
-use crate::image::{Area, Head, random_base, random_version};
+use crate::image::{Area, Head, Relocate, random_base, random_version};
 use crate::profile::Profile;
 use crate::pye::{ModuleKind, Part};
 use crate::runtime::store::Store;
@@ -22,9 +22,9 @@ use crate::runtime::store::Store;
 /// Loads each module of the package at `path`, which stands for `root`, and writes the package with an image to `output`, which may be the same. Returns what was
 /// done, for a report.
 ///
-/// `progress` is called with the bytes of `.pyc` of each module.
+/// `progress` is called with the bytes of `.pyc` of each module. `relocate` is when processes are to relocate the image: `at-fork`, `lazy` or `never`.
 #[pyfunction]
-#[pyo3(signature = (path, root, output, profile = None, progress = None))]
+#[pyo3(signature = (path, root, output, profile = None, progress = None, relocate = None))]
 pub(super) fn build_image<'py>(
     py: Python<'py>,
     path: &str,
@@ -32,8 +32,14 @@ pub(super) fn build_image<'py>(
     output: &str,
     profile: Option<&str>,
     progress: Option<&Bound<'py, PyAny>>,
+    relocate: Option<&str>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let failed = |e: crate::error::Error| PyOSError::new_err(e.to_string());
+    let relocate = match relocate {
+        None => Relocate::default(),
+        Some(name) => Relocate::by_name(name)
+            .ok_or_else(|| PyValueError::new_err(format!("expected at-fork, lazy or never, got {name}")))?,
+    };
     let profile = profile.map(|path| Profile::read(Path::new(path))).transpose().map_err(failed)?;
     let objects = &Objects::probe(py)?;
     let packages = Packages::new(py)?;
@@ -98,6 +104,7 @@ pub(super) fn build_image<'py>(
     let nothing: &dyn Use = &();
     let layout = layout::layout(&graph, profile.as_ref().map_or(nothing, |profile| profile));
     let head = Head {
+        relocate,
         base: random_base(random()),
         interpreter: objects.interpreter.base,
         hexversion: packages.hexversion,

@@ -128,6 +128,21 @@ fn is_python(name: &[u8], executable: Option<&[u8]>) -> bool {
 
 /// The sections of the mapped file; nothing when it is no .pye file; why it could not be told.
 fn sections(pid: u32, mapping: &Mapping) -> Result<Option<Vec<Section>>, String> {
+    let Some(map) = mapped_pye(pid, mapping)? else { return Ok(None) };
+    let pye = Pye::open(&map).map_err(|e| e.to_string())?;
+    let named = NAMES.iter().enumerate().map(|(part, name)| {
+        let range = pye.range(part);
+        Section {
+            name: (*name).into(),
+            range: range.start as u64..range.end as u64,
+            payload: part >= Part::Str1 as usize,
+        }
+    });
+    Ok(Some(named.filter(|section| !section.range.is_empty()).collect()))
+}
+
+/// The file that is mapped; nothing when it is no ELF file; why it could not be told.
+pub(crate) fn mapped_pye(pid: u32, mapping: &Mapping) -> Result<Option<Map>, String> {
     // This link leads to the very file that is mapped, also when it has been replaced or lies in another root directory. Following
     // it needs CAP_CHECKPOINT_RESTORE.
     let link = PathBuf::from(format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start, mapping.end));
@@ -142,17 +157,7 @@ fn sections(pid: u32, mapping: &Mapping) -> Result<Option<Vec<Section>>, String>
     if magic != *b"\x7fELF" {
         return Ok(None);
     }
-    let map = Map::open(&path, MAX_PYE_BYTES).map_err(|e| e.to_string())?;
-    let pye = Pye::open(&map).map_err(|e| e.to_string())?;
-    let named = NAMES.iter().enumerate().map(|(part, name)| {
-        let range = pye.range(part);
-        Section {
-            name: (*name).into(),
-            range: range.start as u64..range.end as u64,
-            payload: part >= Part::Str1 as usize,
-        }
-    });
-    Ok(Some(named.filter(|section| !section.range.is_empty()).collect()))
+    Map::open(&path, MAX_PYE_BYTES).map(Some).map_err(|e| e.to_string())
 }
 
 /// The file of the mapping's name, if it still is the same.

@@ -17,6 +17,8 @@ use crate::measure::Method;
 use super::output::Format;
 use super::{Host, Status};
 pub(crate) use file::{ReaderOptions, run_reader};
+pub(crate) use layout::mapped_pye;
+pub(crate) use table::name;
 
 /// The name of the hidden subcommand.
 pub(crate) const READER: &str = "measure-reader";
@@ -31,18 +33,19 @@ pub(crate) const READER: &str = "measure-reader";
 ///
 /// As root pages are compared by page frame number: a page is shared when two measured processes have the same frame. Other users
 /// get what the kernel lets them see of their own processes, and are told what not.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 #[command(
-    group(clap::ArgGroup::new("target").required(true).multiple(true).args(["file", "pid", "tree", "cgroup", "command"])),
-    override_usage = "pye measure [OPTIONS] --pid PID | --tree PID | --cgroup PATH …\n       \
+    group(clap::ArgGroup::new("target").required(true).multiple(true).args(["what", "pid", "tree", "cgroup", "command"])),
+    override_usage = "pye measure [OPTIONS] PID… | --pid PID | --tree PID | --cgroup PATH …\n       \
                       pye measure [OPTIONS] [--workers N] [--ready TEXT | --after SECONDS] -- COMMAND [ARGUMENT]…\n       \
                       pye measure [--json] [-n N] FILE",
     after_long_help = EXAMPLES
 )]
 pub(crate) struct Options {
-    /// A package, or a single .pye file: measure processes that do nothing but map it
-    #[arg(conflicts_with_all = ["pid", "tree", "cgroup", "command", "watch", "openmetrics", "html", "output"])]
-    file: Option<PathBuf>,
+    /// A package, or a single .pye file: measure processes that do nothing but map it. Or numbers of live processes, as with --pid (name a
+    /// file whose name is a number ./NUMBER)
+    #[arg(value_name = "FILE | PID", conflicts_with = "command")]
+    what: Vec<PathBuf>,
     /// How many processes to start for FILE
     #[arg(short = 'n', long, value_name = "N", default_value_t = 4, conflicts_with_all = ["pid", "tree", "cgroup", "command"],
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PROCESSES)))]
@@ -101,11 +104,11 @@ pub(crate) struct Options {
 }
 
 /// What options of a command have no meaning for. (`requires` would not do: clap does not ask for what conflicts with what is there.)
-const NOT_A_COMMAND: [&str; 4] = ["file", "pid", "tree", "cgroup"];
+const NOT_A_COMMAND: [&str; 4] = ["what", "pid", "tree", "cgroup"];
 
 const EXAMPLES: &str = "\
 Examples:
-  pye measure --pid 1201 --pid 1202
+  pye measure 1201 1202
   pye measure --tree $(cat gunicorn.pid) --html report.html
   pye measure --cgroup /system.slice/web.service --watch
   pye measure --workers 4 --ready done --json -- python -c 'import django, time; print(\"done\", flush=True); time.sleep(99)'
@@ -117,7 +120,8 @@ Columns (bytes in memory):
   PSS       a page that k processes have counts 1/k: the only column whose sum over processes is what they take
   USS       pages that nobody else has: what ending the process would free
   shared    pages that another measured process has, too
-  copied    pages of files copied by a write: sharing lost
+  copied    pages of files copied by a write: no longer shared by way of the file
+  inherited of the copied, pages that another measured process has, too: copied before a fork
   swapped   swapped out
   KSM       merged by the kernel with equal pages
   -         does not apply";
@@ -134,10 +138,31 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
-    match &options.file {
-        Some(path) => file::run(path, options.processes, options.format, host),
-        None => live::run(options),
+    let number = |path: &PathBuf| path.to_str()?.parse().ok().filter(|pid| (1..=i32::MAX as u32).contains(pid));
+    if let Some(pids) = options.what.iter().map(number).collect::<Option<Vec<u32>>>() {
+        let mut options = options.clone();
+        options.pid.extend(pids);
+        return live::run(&options);
     }
+    let of_processes = !options.pid.is_empty()
+        || !options.tree.is_empty()
+        || !options.cgroup.is_empty()
+        || options.watch.is_some()
+        || options.openmetrics
+        || options.html.is_some()
+        || options.output.is_some();
+    let [path] = &options.what[..] else {
+        return Err(conflict("expected one FILE, or numbers of processes, got several files"));
+    };
+    if of_processes {
+        return Err(conflict("a FILE is measured in processes of its own: only -n and --json go with it"));
+    }
+    file::run(path, options.processes, options.format, host)
+}
+
+/// Wrong usage that clap cannot be told of.
+fn conflict(message: &str) -> anyhow::Error {
+    clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, format!("{message}\n")).into()
 }
 
 /// The method in words.

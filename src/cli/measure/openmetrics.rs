@@ -19,7 +19,7 @@ struct Family {
     value: fn(&Usage) -> Option<u64>,
 }
 
-const FAMILIES: [Family; 8] = [
+const FAMILIES: [Family; 9] = [
     Family { name: "resident", help: "In memory and in the process's page table.", value: |u| Some(u.resident) },
     Family {
         name: "pss",
@@ -30,6 +30,11 @@ const FAMILIES: [Family; 8] = [
     Family { name: "shared", help: "Pages that another measured process has, too.", value: |u| u.shared },
     Family { name: "private", help: "Resident, neither shared nor copied.", value: |u| Some(u.private) },
     Family { name: "copied", help: "Pages of files copied by a write.", value: |u| u.copied },
+    Family {
+        name: "inherited",
+        help: "Of the pages copied by a write, those that another measured process has, too.",
+        value: |u| u.inherited,
+    },
     Family { name: "swapped", help: "Swapped out.", value: |u| Some(u.swapped) },
     Family { name: "ksm", help: "Merged by the kernel with equal pages.", value: |u| u.ksm },
 ];

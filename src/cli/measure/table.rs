@@ -61,6 +61,12 @@ pub(super) fn report(output: &Output<'_>) -> String {
 fn payload(output: &Output<'_>) -> String {
     let total = &output.report.total.payload;
     let share = |payload: &Payload| payload.share.map(|share| format!("{:.2} %", share * 100.0));
+    let inherited = total.inherited.filter(|bytes| *bytes > 0).map(|bytes| {
+        format!(
+            "; another {:.2} % were copied before a fork and are shared by it",
+            bytes as f64 * 100.0 / total.present as f64
+        )
+    });
     let Some(all) = share(total) else { return String::new() };
     let least = output.report.processes.iter().filter(|process| process.payload.share.is_some());
     let least = least.min_by(|a, b| a.payload.share.partial_cmp(&b.payload.share).unwrap_or(std::cmp::Ordering::Equal));
@@ -68,16 +74,18 @@ fn payload(output: &Output<'_>) -> String {
         Some(format!(" (least: {} in process {})", share(&process.payload)?, process.identity.id.pid))
     });
     format!(
-        "Of {} of .pye payload mapped and present, {all} are shared pages{}\n",
+        "Of {} of .pye payload mapped and present, {all} are shared pages{}{}\n",
         size(total.present),
-        least.unwrap_or_default()
+        least.unwrap_or_default(),
+        inherited.unwrap_or_default()
     )
 }
 
-const HEADER: [&str; 8] = ["class", "resident", "PSS", "USS", "shared", "copied", "swapped", "KSM"];
-const HEADER_PROCESS: [&str; 8] = ["process", "resident", "PSS", "USS", "shared", "copied", "swapped", "KSM"];
+const HEADER: [&str; 9] = ["class", "resident", "PSS", "USS", "shared", "copied", "inherited", "swapped", "KSM"];
+const HEADER_PROCESS: [&str; 9] =
+    ["process", "resident", "PSS", "USS", "shared", "copied", "inherited", "swapped", "KSM"];
 
-fn row(name: String, usage: &Usage) -> [String; 8] {
+fn row(name: String, usage: &Usage) -> [String; 9] {
     let optional = |bytes: Option<u64>, none: &str| bytes.map_or_else(|| none.into(), size);
     [
         name,
@@ -86,6 +94,7 @@ fn row(name: String, usage: &Usage) -> [String; 8] {
         size(usage.uss),
         optional(usage.shared, "-"),
         optional(usage.copied, "-"),
+        optional(usage.inherited, "-"),
         size(usage.swapped),
         optional(usage.ksm, "not known"),
     ]
@@ -126,7 +135,7 @@ pub(super) fn by_name(sections: &[SectionUsage]) -> Vec<(&str, Usage)> {
 }
 
 /// Number and command, the program without its directory.
-pub(super) fn name(process: &Identity) -> String {
+pub(crate) fn name(process: &Identity) -> String {
     let (program, arguments) =
         process.command.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
     let program = program.rsplit('/').next().unwrap_or(program);

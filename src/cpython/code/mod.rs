@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::memory::{bytes, word, word32};
+use crate::image::fields::Note;
 
 /// Where the fields of a code object are, in bytes from its start.
 #[derive(Debug)]
@@ -26,8 +27,8 @@ pub struct Layout {
     /// Pointers to objects, never NULL, by the attribute that returns them.
     pub objects: [(&'static str, usize); 9],
     /// What the interpreter notes while code runs, or on behalf of others (weak references, caches, executors, monitoring data, extra
-    /// data): start and length. Zero in code that nobody has used.
-    pub notes: &'static [(usize, usize)],
+    /// data). Zero in code that nobody has used.
+    pub notes: &'static [Note],
     /// What is never set, padding too: start and length.
     pub unset: &'static [(usize, usize)],
     /// `_co_cached`, one of the notes: filled when `co_code` is asked for.
@@ -96,7 +97,7 @@ impl Layout {
             kind.getattr("__itemsize__")?.extract()?,
             kind.getattr("__weakrefoffset__")?.extract()?,
         );
-        if (size, item) != (layout.size, 2) || !layout.notes.iter().any(|(at, len)| (*at..at + len).contains(&weak)) {
+        if (size, item) != (layout.size, 2) || !layout.notes.iter().any(|note| note.at == weak) {
             return Err(unknown(format!("{size} bytes, items of {item}, weak references at {weak}")));
         }
         Ok(layout)
@@ -132,9 +133,9 @@ impl Layout {
         }
         function.getattr("co_code")?;
         // SAFETY: as above; so do all notes.
-        let used = |(at, len): &&(usize, usize)| unsafe { bytes(function.as_ptr(), *at, *len) }.iter().any(|b| *b != 0);
+        let used = |note: &&Note| unsafe { bytes(function.as_ptr(), note.at, note.len) }.iter().any(|b| *b != 0);
         let written = layout.notes.iter().filter(used);
-        if written.map(|(at, _)| *at).ne([layout.cached]) {
+        if written.map(|note| note.at).ne([layout.cached]) {
             return Err(unknown(format!("asking for co_code wrote elsewhere than at {}", layout.cached)));
         }
         Ok(layout)
@@ -164,7 +165,7 @@ impl Layout {
             }
         }
         // SAFETY: as above.
-        let used = |(at, len): &(usize, usize)| unsafe { bytes(object, *at, *len) }.iter().any(|b| *b != 0);
+        let used = |note: &Note| unsafe { bytes(object, note.at, note.len) }.iter().any(|b| *b != 0);
         if self.notes.iter().any(used) {
             return Err("fresh code has notes of its use".into());
         }

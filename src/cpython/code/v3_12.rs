@@ -1,18 +1,13 @@
 //! CPython 3.12.
 
 use super::{Layout, NUMBERS, OBJECTS, VERSION};
+use crate::image::fields::NOTES_3_12;
 
 pub(super) const LAYOUT: Layout = Layout {
     minor: 12,
     size: 192,
     objects: OBJECTS,
-    notes: &[
-        (144, 8), // co_weakreflist
-        (152, 8), // _co_cached
-        (160, 8), // _co_instrumentation_version
-        (168, 8), // _co_monitoring
-        (184, 8), // co_extra
-    ],
+    notes: NOTES_3_12,
     // after _co_firsttraceable
     unset: &[(180, 4)],
     cached: 152,

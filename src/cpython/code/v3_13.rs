@@ -1,19 +1,13 @@
 //! CPython 3.13: adds `co_executors`.
 
 use super::{Layout, NUMBERS, OBJECTS, VERSION};
+use crate::image::fields::NOTES_3_13;
 
 pub(super) const LAYOUT: Layout = Layout {
     minor: 13,
     size: 200,
     objects: OBJECTS,
-    notes: &[
-        (144, 8), // co_weakreflist
-        (152, 8), // co_executors
-        (160, 8), // _co_cached
-        (168, 8), // _co_instrumentation_version
-        (176, 8), // _co_monitoring
-        (192, 8), // co_extra
-    ],
+    notes: NOTES_3_13,
     // after _co_firsttraceable
     unset: &[(188, 4)],
     cached: 160,

@@ -1,19 +1,13 @@
 //! CPython 3.14: adds `_co_unique_id`, which only the free-threaded build sets.
 
 use super::{Layout, NUMBERS, OBJECTS, VERSION};
+use crate::image::fields::NOTES_3_14;
 
 pub(super) const LAYOUT: Layout = Layout {
     minor: 14,
     size: 208,
     objects: OBJECTS,
-    notes: &[
-        (144, 8), // co_weakreflist
-        (152, 8), // co_executors
-        (160, 8), // _co_cached
-        (168, 8), // _co_instrumentation_version
-        (176, 8), // _co_monitoring
-        (200, 8), // co_extra
-    ],
+    notes: NOTES_3_14,
     // _co_unique_id; after _co_firsttraceable
     unset: &[(184, 8), (196, 4)],
     cached: 160,

@@ -101,8 +101,11 @@ pub struct Usage {
     pub shared: Option<u64>,
     /// Resident, neither shared nor copied.
     pub private: u64,
-    /// Pages of a file's mapping that a write has copied, in memory: sharing lost. `None` where no file is mapped.
+    /// Pages of a file's mapping that a write has copied, in memory: no longer shared by way of the file. `None` where no file is mapped.
     pub copied: Option<u64>,
+    /// Of these, pages that at least one other measured process has, too: they were copied before a fork and not written to since.
+    /// `None` where no file is mapped, with one process, or without a page walk.
+    pub inherited: Option<u64>,
     /// Swapped out. In a file's mapping: copied by a write before.
     pub swapped: u64,
     /// Merged by the kernel with equal pages (KSM). `None`: this kernel does not tell.
@@ -124,6 +127,7 @@ impl Usage {
         self.private += other.private;
         // Does not apply to some mappings, and is known of all others.
         self.copied = self.copied.into_iter().chain(other.copied).reduce(|a, b| a + b);
+        self.inherited = self.inherited.into_iter().chain(other.inherited).reduce(|a, b| a + b);
         self.swapped += other.swapped;
         self.ksm = self.ksm.zip(other.ksm).map(|(a, b)| a + b);
     }
@@ -164,14 +168,16 @@ pub struct Payload {
     pub present: u64,
     /// Of these, pages that another measured process has, too. `None` with one process, or without a page walk.
     pub shared: Option<u64>,
+    /// Of `present`, pages copied by a write that another measured process has, too: [`Usage::inherited`]. `None` as `shared`.
+    pub inherited: Option<u64>,
     /// `shared` divided by `present`; `None` when nothing is present.
     pub share: Option<f64>,
 }
 
 impl Payload {
-    fn new(present: u64, shared: Option<u64>) -> Payload {
+    fn new(present: u64, shared: Option<u64>, inherited: Option<u64>) -> Payload {
         let share = shared.filter(|_| present > 0).map(|shared| shared as f64 / present as f64);
-        Payload { present, shared, share }
+        Payload { present, shared, inherited, share }
     }
 }
 
@@ -426,7 +432,7 @@ impl Accountant<'_> {
     fn process(&self, process: &Process, places: &[Place]) -> ProcessReport {
         let mut classes = vec![self.zero(); self.layout.classes.len()];
         let mut sections: BTreeMap<(usize, usize), Usage> = BTreeMap::new();
-        let (mut present, mut shared) = (0, 0);
+        let (mut present, mut shared, mut inherited) = (0, 0, 0);
         let no_pages = Vec::new();
         for (number, (mapping, place)) in process.mappings.iter().zip(places).enumerate() {
             let walked =
@@ -450,6 +456,7 @@ impl Accountant<'_> {
                         if file.sections.get(slot).is_some_and(|section| section.payload) {
                             present += (tally.present + tally.swapped) * self.page_size;
                             shared += tally.shared * self.page_size;
+                            inherited += tally.copied_shared * self.page_size;
                         }
                     }
                 }
@@ -463,7 +470,7 @@ impl Accountant<'_> {
             total,
             classes: self.named(&classes),
             sections: self.listed(&sections),
-            payload: Payload::new(present, known.then_some(shared)),
+            payload: Payload::new(present, known.then_some(shared), known.then_some(inherited)),
         }
     }
 
@@ -553,6 +560,10 @@ impl Accountant<'_> {
             shared,
             private: resident - copied.unwrap_or(0) - shared.unwrap_or(0),
             copied,
+            inherited: tally
+                .zip(copied)
+                .filter(|_| self.several)
+                .map(|(tally, copied)| (tally.copied_shared * self.page_size).min(copied)),
             swapped: counters.swap,
             ksm: counters.ksm.filter(|_| self.ksm),
         }
@@ -593,12 +604,13 @@ impl Accountant<'_> {
         sections.sort_by_key(|row| row.file);
         let present = processes.iter().map(|process| process.payload.present).sum();
         let shared = processes.iter().map(|process| process.payload.shared).sum();
+        let inherited = processes.iter().map(|process| process.payload.inherited).sum();
         Together {
             usage,
             in_memory: (self.method == Method::PageFrames).then(|| self.sharers.frames.len() as u64 * self.page_size),
             classes: self.named(&classes),
             sections,
-            payload: Payload::new(present, shared),
+            payload: Payload::new(present, shared, inherited),
         }
     }
 }
