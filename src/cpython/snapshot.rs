@@ -23,6 +23,8 @@ use super::code::{CO_OPTIMIZED, CONSTANTS, FLAGS, Layout as CodeLayout, SIZE};
 use super::interpreter::Interpreter;
 use super::memory::{bytes, word, word32};
 use crate::image::graph::{Function, Graph, Kind, Module, Ref};
+use crate::image::shape::{BYTES_HASH, MORTAL, Shape};
+pub(super) use crate::image::shape::{BYTES_DATA, state, text};
 
 /// Deepest nesting of what is copied: `marshal` itself stops at 2,000 levels.
 const MAX_DEPTH: usize = 2_000;
@@ -31,38 +33,10 @@ const MAX_ONCE: usize = 64;
 /// Longest text without white space that is taken to be a key of dictionaries.
 const MAX_KEY: usize = 64;
 
-/// `state` of a `str`, in all versions: how it is interned, its kind, whether it is compact, ASCII, static.
-pub(super) mod state {
-    pub(crate) const INTERNED: u32 = 3;
-    pub(crate) const KIND_SHIFT: u32 = 2;
-    pub(crate) const KIND: u32 = 7;
-    pub(crate) const COMPACT: u32 = 1 << 5;
-    pub(crate) const ASCII: u32 = 1 << 6;
-    pub(crate) const STATIC: u32 = 1 << 7;
-}
-
-/// Offsets in a `str`, and the sizes of its three heads.
-pub(super) mod text {
-    pub(crate) const LENGTH: usize = 16;
-    pub(crate) const HASH: usize = 24;
-    pub(crate) const STATE: usize = 32;
-    pub(crate) const UTF8: usize = 48;
-    pub(crate) const DATA: usize = 56;
-    pub(crate) const ASCII_HEAD: usize = 40;
-    pub(crate) const COMPACT_HEAD: usize = 56;
-    pub(crate) const HEAD: usize = 64;
-}
-
-/// Offset of the hash in `bytes`, and of the data.
-const BYTES_HASH: usize = 24;
-pub(super) const BYTES_DATA: usize = 32;
 /// Offset of an int's tag; its digits follow. Bits of the tag below the number of digits.
 const INT_TAG: usize = 16;
 const INT_DIGITS: usize = 24;
 const INT_SHIFT: u64 = 3;
-
-/// Reference count of a mortal object of the image, in a debug build: more than are ever dropped.
-const MORTAL: u64 = 1 << 10;
 
 /// How objects look in the running interpreter.
 #[derive(Debug)]
@@ -94,12 +68,16 @@ impl Objects {
         if interpreter.build_id.is_empty() {
             return Err(unknown("the interpreter's file has no build-id".into()));
         }
+        let shape = Shape::of_minor(code.minor).ok_or_else(|| unknown(format!("3.{} has no table", code.minor)))?;
         let items: usize = py.get_type::<PyTuple>().getattr("__basicsize__")?.extract()?;
+        if items != shape.items {
+            return Err(unknown(format!("tuples have items at {items}, expected {}", shape.items)));
+        }
         let debug = py.import("sys")?.hasattr("gettotalrefcount")?;
         // None is immortal in all these versions; in some it bears a mark of static objects besides.
         // SAFETY: every object starts with a word.
         let none = unsafe { word(py.None().as_ptr(), 0) };
-        let immortal = if code.minor < 14 { 0xffff_ffff } else { 1 << 48 | 3 << 30 };
+        let immortal = shape.immortal;
         let fixed = if code.minor < 14 { immortal } else { immortal | 4 << 48 };
         // Extensions built for an older stable ABI count references to immortal objects as well.
         if (none as u32).abs_diff(fixed as u32) > 1 << 28 || none >> 32 != fixed >> 32 {

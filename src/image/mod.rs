@@ -4,13 +4,17 @@
 //! - [`graph`]: objects as [`crate::cpython::snapshot`] took them out of the interpreter, free of addresses;
 //! - [`layout`]: which object goes where, by what will be written and by what is used;
 //! - [`mod@write`]: the sections, with addresses, in a copy of the package;
-//! - [`read`]: the head of an image and its tables.
+//! - [`read`]: the head of an image and its tables;
+//! - [`mod@verify`]: everything that can be checked without an interpreter;
+//! - [`shape`]: how objects are laid out.
 //!
 //! `cpython::live` uses an image in a process.
 
 pub mod graph;
 pub mod layout;
 pub mod read;
+pub mod shape;
+pub mod verify;
 pub mod write;
 
 use crate::bytes::{Cursor, Sink as _};

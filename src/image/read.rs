@@ -189,6 +189,11 @@ impl<'a> Image<'a> {
         self.counts[PAGES]
     }
 
+    /// Number of runs of pages, patches and objects to make, of all modules.
+    pub fn rows(&self) -> (u32, u32, u32) {
+        (self.counts[RUNS], self.counts[PATCHES], self.counts[MADE])
+    }
+
     fn word(&self, table: usize, row: u32, word: usize) -> u32 {
         u32_at(self.tables[table], row as usize * ROW[table] + word * 4).unwrap_or(0)
     }
@@ -203,6 +208,11 @@ impl<'a> Image<'a> {
             runs: (word(4), word(5)),
             patches: (word(6), word(7)),
         }
+    }
+
+    /// Where module `number` stands in the section.
+    pub(super) fn entry_at(number: u32) -> u64 {
+        HEAD_LEN as u64 + u64::from(number) * ROW[MODULES] as u64
     }
 
     /// The number of the module with this record.
@@ -262,6 +272,11 @@ impl<'a> Image<'a> {
         self.word(PAGES, page, 0)
     }
 
+    /// As [`Image::bits`], of a page whose bits are known to be sound.
+    pub(super) fn bits_unchecked(&self, page: u32) -> &'a [u8] {
+        &self.bits[page as usize * BITS_ROW..][..BITS]
+    }
+
     /// The words of a page that hold addresses in the interpreter's file: a bit each, the lowest of the first byte for the first.
     ///
     /// # Errors
@@ -274,26 +289,5 @@ impl<'a> Image<'a> {
             return Err(error.at(page as usize * BITS_ROW).within(NAMES[Part::ImageRelocations as usize]));
         }
         Ok(bits)
-    }
-
-    /// That every page has its CRC32, and every module its pages; `bytes` is the whole file.
-    ///
-    /// # Errors
-    /// The first that has another.
-    pub fn verify(&self, bytes: &[u8]) -> Result<()> {
-        for module in 0..self.counts[MODULES] {
-            self.runs(&self.entry(module)).map(drop)?;
-        }
-        for page in 0..self.pages() {
-            let at = self.starts[0] as usize + page as usize * PAGE;
-            self.bits(page)?;
-            let actual = crc32fast::hash(&bytes[at..at + PAGE]);
-            if actual != self.crc(page) {
-                let error =
-                    Error::malformed(format!("CRC32 {:08x} of a page", self.crc(page)), format!("{actual:08x}"));
-                return Err(error.at(at));
-            }
-        }
-        Ok(())
     }
 }

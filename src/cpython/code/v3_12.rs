@@ -1,10 +1,10 @@
 //! CPython 3.12.
 
-use super::{Layout, NUMBERS, OBJECTS, VERSION};
+use super::{Layout, NUMBERS, OBJECTS, V3_12, VERSION};
 
 pub(super) const LAYOUT: Layout = Layout {
-    minor: 12,
-    size: 192,
+    minor: V3_12.minor,
+    size: V3_12.code,
     objects: OBJECTS,
     notes: &[
         (144, 8), // co_weakreflist

@@ -1,10 +1,10 @@
 //! CPython 3.13: adds `co_executors`.
 
-use super::{Layout, NUMBERS, OBJECTS, VERSION};
+use super::{Layout, NUMBERS, OBJECTS, V3_13, VERSION};
 
 pub(super) const LAYOUT: Layout = Layout {
-    minor: 13,
-    size: 200,
+    minor: V3_13.minor,
+    size: V3_13.code,
     objects: OBJECTS,
     notes: &[
         (144, 8), // co_weakreflist

@@ -1,10 +1,10 @@
 //! CPython 3.14: adds `_co_unique_id`, which only the free-threaded build sets.
 
-use super::{Layout, NUMBERS, OBJECTS, VERSION};
+use super::{Layout, NUMBERS, OBJECTS, V3_14, VERSION};
 
 pub(super) const LAYOUT: Layout = Layout {
-    minor: 14,
-    size: 208,
+    minor: V3_14.minor,
+    size: V3_14.code,
     objects: OBJECTS,
     notes: &[
         (144, 8), // co_weakreflist

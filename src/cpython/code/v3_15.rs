@@ -1,10 +1,10 @@
 //! CPython 3.15: as 3.14.
 
-use super::{Layout, NUMBERS, OBJECTS, VERSION};
+use super::{Layout, NUMBERS, OBJECTS, V3_15, VERSION};
 
 pub(super) const LAYOUT: Layout = Layout {
-    minor: 15,
-    size: 208,
+    minor: V3_15.minor,
+    size: V3_15.code,
     objects: OBJECTS,
     notes: &[
         (144, 8), // co_weakreflist
