@@ -10,7 +10,8 @@ use pye::elf::read::sections;
 use pye::marshal::version::Version;
 use pye::pye::directories::importable;
 use pye::pye::read::Pye;
-use pye::pye::{Header, ModuleKind, NAMES, ROWS};
+use pye::image::read::Image;
+use pye::pye::{Header, ModuleKind, NAMES, Part, ROWS, ROWS_PORTABLE};
 use pye::{dump, split};
 
 thread_local! {

@@ -69,7 +69,7 @@ impl<'a> Image<'a> {
         let (_, crc) = pye.header().sections[Part::Image as usize - 1];
         let actual = crc32fast::hash(bytes);
         if actual != crc {
-            return Err(Error::malformed(format!("CRC32 {crc:08x}"), format!("{actual:08x}")));
+            return Err(Error::malformed(format!("CRC32 {crc:08x}"), format!("{actual:08x}")).at(0u64));
         }
         let mut cursor = Cursor::new(bytes);
         let (head, counts) = Head::parse(&mut cursor)?;
@@ -112,6 +112,12 @@ impl<'a> Image<'a> {
         }
         let bits = pye.part(Part::ImageRelocations as usize);
         let runs = pye.part(Part::ImagePages as usize);
+        let here = super::places(|part| (pye.range(part).start as u64, pye.range(part).len() as u64));
+        if here != head.places {
+            let (expected, got) =
+                (format!("sections where they were written, {:08x}", head.places), format!("{here:08x}"));
+            return Err(Error::malformed(expected, got).at(152u64));
+        }
         let image = Image { head, root, starts, counts, tables, made, bits, runs };
         image.check()?;
         Ok(image)

@@ -243,9 +243,11 @@ impl<'i, 'a> Walk<'i, 'a> {
         slots.sort_unstable();
         wanted.sort_unstable();
         if slots != wanted {
-            let other = slots.iter().zip(&wanted).find(|(a, b)| a != b).map_or(slots.len().min(wanted.len()), |(a, _)| {
-                slots.partition_point(|slot| slot < a)
-            });
+            let other = slots
+                .iter()
+                .zip(&wanted)
+                .find(|(a, b)| a != b)
+                .map_or(slots.len().min(wanted.len()), |(a, _)| slots.partition_point(|slot| slot < a));
             let at = slots.get(other).or(wanted.get(other)).copied().unwrap_or(entry.root);
             return self.fail(at, format!("a patch of module {number} for each slot without an object"), "others");
         }
@@ -375,9 +377,9 @@ impl<'i, 'a> Walk<'i, 'a> {
                     To::Object(to) => {
                         let (there, _) = self.area(to)?;
                         // Only what is copied for each load may lead to a template.
-                        let template = there == Area::Once && self.is_code(to);
-                        if template && (kind, area) != (Type::Tuple, Area::Once) || there == Area::Once && area != Area::Once {
-                            return self.fail(slot, "nothing that runs once, but in the constants of such code", "that");
+                        if there == Area::Once && self.is_code(to) && (kind, area) != (Type::Tuple, Area::Once) {
+                            let expected = "no template, but among the constants of code that runs once";
+                            return self.fail(slot, expected, "one");
                         }
                         Ok(())
                     }
@@ -418,7 +420,9 @@ impl<'i, 'a> Walk<'i, 'a> {
             self.bytes(at + head as u64, object.len - head as u64)
         } else {
             let data = word(text::DATA);
-            if utf8() != if ascii { (length, data) } else { (0, 0) } || self.any_marked(at + shape::SIZE as u64, object.len) {
+            if utf8() != if ascii { (length, data) } else { (0, 0) }
+                || self.any_marked(at + shape::SIZE as u64, object.len)
+            {
                 return self.fail(at, "a str whose copy in UTF-8 is itself, or none", "another");
             }
             let part = kind.store() as usize + Part::Str1 as usize;
@@ -474,7 +478,10 @@ impl<'i, 'a> Walk<'i, 'a> {
             return Ok(());
         }
         let address = self.word(at + shape::TYPE as u64);
-        let other = self.types.iter().any(|(k, known)| if *k == kind { known.is_some_and(|a| a != address) } else { *known == Some(address) });
+        let other = self
+            .types
+            .iter()
+            .any(|(k, known)| if *k == kind { known.is_some_and(|a| a != address) } else { *known == Some(address) });
         if other {
             return self.fail(at + shape::TYPE as u64, format!("the type of {kind:?}"), format!("{address:#x}"));
         }

@@ -131,8 +131,8 @@ pub(crate) fn base(name: &str) -> Parts {
 pub(crate) fn valid() -> Vec<(&'static str, Vec<u8>)> {
     let mut later = base("sample_312.pyc");
     later.header.version = (1, 7);
-    // A file of a later minor version, without symbols, with a section that this version reserves, and a row for it.
-    later.extra.push((".pye.image", b"a section that readers of 1.0 do not look at".to_vec()));
+    // A file of a later minor version, without symbols, with a section that this version does not know, and a row for it.
+    later.extra.push((".pye.later", b"a section that readers of 1.1 do not look at".to_vec()));
     let mut empty = base("package");
     empty.parts = Default::default();
     // Two buckets, both empty; the name that is empty.

@@ -34,7 +34,7 @@ fn facts(pye: &Pye<'_>) -> String {
     let (major, minor) = header.version;
     writeln!(out, "format {major}.{minor} flags {:#x} min-blob {}", header.flags, header.min_blob).unwrap();
     writeln!(out, "modules {} pyc-bytes {}", header.modules, header.pyc_bytes).unwrap();
-    for (name, (size, crc)) in NAMES[1..].iter().zip(header.sections) {
+    for (name, (size, crc)) in NAMES[1..].iter().zip(header.rows()) {
         writeln!(out, "section {name} size {size} crc {crc:08x}").unwrap();
     }
     let index = pye.part(Part::Index as usize).as_chunks::<4>().0;

@@ -12,7 +12,7 @@ use pye::marshal::pyc;
 use pye::marshal::read::Parser;
 use pye::pye::directories::{ENTRY_LEN, ROWS_AT, Row};
 use pye::pye::read::Pye;
-use pye::pye::{Header, ModuleKind, NAMES, Part, ROWS, Record, payload};
+use pye::pye::{Header, ModuleKind, NAMES, Part, ROWS_PORTABLE, Record, payload};
 use pye::{blob::Store, limits};
 
 use crate::craft::{Parts, base, fix_crc, with_rows};
@@ -569,13 +569,20 @@ fn broken_pye() -> Vec<(&'static str, Vec<u8>)> {
     ));
 
     // Rows of the header.
-    out.push(("v54_fewer_rows", header(&|h| *h = with_rows(h, ROWS - 1))));
-    out.push(("v54_more_rows", header(&|h| *h = with_rows(h, ROWS + 1))));
+    out.push(("v54_fewer_rows", header(&|h| *h = with_rows(h, ROWS_PORTABLE - 1))));
+    out.push(("v54_more_rows", header(&|h| *h = with_rows(h, ROWS_PORTABLE + 1))));
     out.push((
         "v54_fewer_rows_in_a_later_minor",
         header(&|h| {
             h[10] = 1;
-            *h = with_rows(h, ROWS - 1);
+            *h = with_rows(h, ROWS_PORTABLE - 1);
+        }),
+    ));
+    out.push((
+        "v54_rows_of_the_minor_before",
+        header(&|h| {
+            h[10] = 1;
+            fix_crc(h);
         }),
     ));
     broken_directories(&sample, &package, &mut out);

@@ -66,7 +66,10 @@ const OBJECTS: [(&str, usize); 9] = [
     ("co_qualname", CODE_OBJECTS[7]),
     ("co_linetable", CODE_OBJECTS[8]),
 ];
-const [V3_12, V3_13, V3_14, V3_15]: [Shape; 4] = SHAPES;
+const V3_12: Shape = SHAPES[0];
+const V3_13: Shape = SHAPES[1];
+const V3_14: Shape = SHAPES[2];
+const V3_15: Shape = SHAPES[3];
 
 const ALL: [&Layout; 4] = [&v3_12::LAYOUT, &v3_13::LAYOUT, &v3_14::LAYOUT, &v3_15::LAYOUT];
 
