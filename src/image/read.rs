@@ -165,7 +165,9 @@ impl<'a> Image<'a> {
         for patch in 0..self.counts[PATCHES] {
             let (slot, made) = self.patch(patch);
             let inside = (self.starts[Area::Patch as usize]..self.starts[AREAS]).contains(&slot);
-            if !inside || !slot.is_multiple_of(8) || made >= self.counts[MADE] {
+            // The first object is the sample, and nobody's constant.
+            let made_here = (1..self.counts[MADE]).contains(&made) && self.word(PATCHES, patch, 3) == 0;
+            if !inside || !slot.is_multiple_of(8) || !made_here {
                 return fail("patches in the image", format!("object {made} at {slot}"));
             }
         }

@@ -192,9 +192,7 @@ impl<'i, 'a> Walk<'i, 'a> {
         self.relocations()?;
         let (first, count) = self.image.head.versions;
         self.versions.sort_unstable();
-        let own = self.versions.windows(2).all(|pair| pair[0] < pair[1]);
-        let ends = self.versions.first().zip(self.versions.last());
-        if !own || ends.is_some_and(|(low, high)| *low < first || high - first >= count) {
+        if !self.versions.iter().copied().eq(first..first + count) {
             let expected = format!("a version from {first} to {} for each code object of its own", first + count);
             return Err(Error::malformed(expected, "others").at(64u64).within(NAMES[Part::Image as usize]));
         }

@@ -3,163 +3,56 @@
 
 use std::sync::OnceLock;
 
-use pye::bytes::{u32_at, u64_at};
-use pye::elf::read::sections;
+use pye::bytes::u64_at;
 use pye::error::Error;
 use pye::image::read::Image;
-use pye::image::{Area, BITS, BITS_ROW, HEAD_LEN, PAGE, shape};
+use pye::image::{Area, BITS_ROW, HEAD_LEN, PAGE, shape};
 use pye::pye::read::Pye;
-use pye::pye::{Header, NAMES, PARTS, Part};
+use pye::pye::{NAMES, PARTS, Part};
 use rayon::prelude::*;
 
-use crate::common::image::small;
+use crate::common::image::{File, small};
 use crate::package;
 
-/// A file with an image, and where its sections are.
-#[derive(Clone)]
-struct Image1 {
-    bytes: Vec<u8>,
-    ranges: [std::ops::Range<usize>; PARTS],
+fn start() -> File {
+    static FILE: OnceLock<Vec<u8>> = OnceLock::new();
+    File::of(FILE.get_or_init(|| small(&package(12), 12, false)).clone())
 }
 
-impl Image1 {
-    fn new() -> Image1 {
-        static FILE: OnceLock<Vec<u8>> = OnceLock::new();
-        let bytes = FILE.get_or_init(|| small(&package(12), 12, false)).clone();
-        let ranges = sections(&bytes, NAMES).unwrap().map(Option::unwrap_or_default);
-        Image1 { bytes, ranges }
-    }
-
-    fn range(&self, part: Part) -> std::ops::Range<usize> {
-        self.ranges[part as usize].clone()
-    }
-
-    fn part(&mut self, part: Part) -> &mut [u8] {
-        let range = self.range(part);
-        &mut self.bytes[range]
-    }
-
-    fn u32(&self, part: Part, at: usize) -> u32 {
-        u32_at(&self.bytes[self.range(part)], at).unwrap()
-    }
-
-    fn u64(&self, part: Part, at: usize) -> u64 {
-        u64_at(&self.bytes[self.range(part)], at).unwrap()
-    }
-
-    fn set32(&mut self, part: Part, at: usize, value: u32) {
-        self.part(part)[at..at + 4].copy_from_slice(&value.to_le_bytes());
-    }
-
-    fn set64(&mut self, part: Part, at: usize, value: u64) {
-        self.part(part)[at..at + 8].copy_from_slice(&value.to_le_bytes());
-    }
-
-    /// Numbers of modules, patches, made objects, pages; bytes of the root; runs.
-    fn counts(&self) -> [usize; 6] {
-        std::array::from_fn(|i| self.u32(Part::Image, 128 + 4 * i) as usize)
-    }
-
-    /// Where the tables start: modules, patches, objects to make, pages, root, marshal data.
-    fn tables(&self) -> [usize; 6] {
-        let counts = self.counts();
-        let mut starts = [HEAD_LEN; 6];
-        for (i, row) in [32, 16, 8, 4, 1].into_iter().enumerate() {
-            starts[i + 1] = starts[i] + row * counts[i];
-        }
-        starts
-    }
-
-    /// The bytes of all object sections, which follow one another.
-    fn objects(&self) -> std::ops::Range<usize> {
-        self.range(Part::ImageCode).start..self.range(Part::ImageOnce).end
-    }
-
-    /// CRC32 of the runs of each module, of the relocations and of the pages.
-    fn mend_inner(&mut self) {
-        let tables = self.tables();
-        for module in 0..2 {
-            let (first, count) = (
-                self.u32(Part::Image, HEAD_LEN + 32 * module + 16),
-                self.u32(Part::Image, HEAD_LEN + 32 * module + 20),
-            );
-            let runs = &self.bytes[self.range(Part::ImagePages)];
-            let runs = runs.get(first as usize * 8..(first as usize + count as usize) * 8).unwrap_or_default();
-            let crc = crc32fast::hash(runs);
-            self.set32(Part::Image, HEAD_LEN + 32 * module + 4, crc);
-        }
-        let pages: Vec<u32> = self.bytes[self.objects()].chunks(PAGE).map(crc32fast::hash).collect();
-        for (page, crc) in pages.into_iter().enumerate() {
-            self.set32(Part::Image, tables[3] + 4 * page, crc);
-            let row = &self.bytes[self.range(Part::ImageRelocations)][page * BITS_ROW..][..BITS];
-            let crc = crc32fast::hash(row);
-            self.set32(Part::ImageRelocations, page * BITS_ROW + BITS, crc);
-        }
-    }
-
-    /// Sizes and CRC32 in the header, and its own.
-    fn mend(&mut self) {
-        for part in 1..PARTS {
-            let range = self.ranges[part].clone();
-            let crc = crc32fast::hash(&self.bytes[range.clone()]);
-            let row = Header::ROWS_AT + Header::ROW_LEN * (part - 1);
-            self.set64(Part::Header, row, range.len() as u64);
-            self.set32(Part::Header, row + 8, crc);
-        }
-        let header = self.part(Part::Header);
-        let at = header.len() - 8;
-        let crc = crc32fast::hash(&header[..at]);
-        header[at..at + 4].copy_from_slice(&crc.to_le_bytes());
-    }
-
-    /// Makes a section shorter, with all that says how long it is.
-    fn resize(&mut self, part: Part, len: usize) {
-        let range = self.range(part);
-        let found = (0..).map(|i| u64_at(&self.bytes, 0x28).unwrap() as usize + 64 * i);
-        let at = found.take(40).find(|at| {
-            u64_at(&self.bytes, at + 0x18) == Some(range.start as u64)
-                && u64_at(&self.bytes, at + 0x20) == Some(range.len() as u64)
-        });
-        let at = at.unwrap();
-        self.bytes[at + 0x20..at + 0x28].copy_from_slice(&(len as u64).to_le_bytes());
-        self.ranges[part as usize] = range.start..range.start + len;
-    }
-
-    /// What verify says, and that opening an image says no more than that.
-    fn verify(&self) -> Result<(), Error> {
-        let pye = Pye::open(&self.bytes)?;
-        let verified = pye.verify();
-        match Image::open(&pye) {
-            Ok(Some(image)) => {
-                for number in 0..image.len() as u32 {
-                    let entry = image.entry(number);
-                    assert_eq!(image.find(entry.record), Some(number));
-                    let _ = image.runs(&entry).map(Iterator::count);
-                    (entry.patches.0..entry.patches.0 + entry.patches.1).for_each(|row| {
-                        let (_, made) = image.patch(row);
-                        image.made(made).unwrap();
-                    });
-                }
-                (0..image.pages()).for_each(|page| drop((image.bits(page), image.crc(page))));
+/// What verify says, and that opening an image says no more than that.
+fn verify(file: &File) -> Result<(), Error> {
+    let pye = Pye::open(&file.bytes)?;
+    let verified = pye.verify();
+    match Image::open(&pye) {
+        Ok(Some(image)) => {
+            for number in 0..image.len() as u32 {
+                let entry = image.entry(number);
+                assert_eq!(image.find(entry.record), Some(number));
+                let _ = image.runs(&entry).map(Iterator::count);
+                (entry.patches.0..entry.patches.0 + entry.patches.1).for_each(|row| {
+                    let (_, made) = image.patch(row);
+                    image.made(made).unwrap();
+                });
             }
-            Ok(None) => {}
-            Err(error) => assert!(verified.is_err(), "verified, but not opened: {error}"),
+            (0..image.pages()).for_each(|page| drop((image.bits(page), image.crc(page))));
         }
-        verified
+        Ok(None) => {}
+        Err(error) => assert!(verified.is_err(), "verified, but not opened: {error}"),
     }
+    verified
 }
 
 /// That it is an error with its place.
-fn refused(case: &str, says: &str, file: &Image1) {
-    let error = file.verify().err().unwrap_or_else(|| panic!("{case}: accepted"));
+fn refused(case: &str, says: &str, file: &File) {
+    let error = verify(file).err().unwrap_or_else(|| panic!("{case}: accepted"));
     let text = error.to_string();
     let place = error.offset().is_some() || error.section().is_some();
     assert!(place && text.contains("expected ") && text.contains(says), "{case}: {text}");
 }
 
 /// The file with one lie, and all checksums right.
-fn lie(change: impl FnOnce(&mut Image1)) -> Image1 {
-    let mut file = Image1::new();
+fn lie(change: impl FnOnce(&mut File)) -> File {
+    let mut file = start();
     change(&mut file);
     file.mend_inner();
     file.mend();
@@ -174,18 +67,18 @@ fn the_image_the_tests_start_from_is_good_for_every_version() {
             Pye::open(&file).unwrap().verify().unwrap_or_else(|e| panic!("3.{minor}: {e}"));
         }
     }
-    let file = Image1::new();
+    let file = start();
     for area in Area::ALL {
         assert!(!file.ranges[area.part()].is_empty(), "{area:?}");
     }
-    lie(|_| {}).verify().unwrap();
+    verify(&lie(|_| {})).unwrap();
     let hot: Vec<u64> = (0..5).map(|i| file.u64(Part::Image, 72 + 8 * i)).collect();
     assert!(hot.iter().all(|hot| *hot > 0), "{hot:?}");
 }
 
 #[test]
 fn every_bit_of_every_section_of_the_image_is_covered_by_a_checksum() {
-    let file = Image1::new();
+    let file = start();
     for part in Part::Image as usize..PARTS {
         file.ranges[part]
             .clone()
@@ -195,7 +88,7 @@ fn every_bit_of_every_section_of_the_image_is_covered_by_a_checksum() {
                 || file.clone(),
                 |copy, at| {
                     copy.bytes[at] ^= 1 << (at % 8);
-                    let error = copy.verify().expect_err("a flipped bit is found");
+                    let error = verify(copy).expect_err("a flipped bit is found");
                     assert_eq!(error.section(), Some(NAMES[part]), "byte {at}: {error}");
                     copy.bytes[at] ^= 1 << (at % 8);
                 },
@@ -217,9 +110,9 @@ fn every_bit_of_every_section_of_the_image_is_covered_by_a_checksum() {
 
 #[test]
 fn every_bit_of_head_and_tables_counts_or_is_what_only_an_interpreter_can_judge() {
-    let start = Image1::new();
-    let tables = start.tables();
-    let len = start.range(Part::Image).len();
+    let good = start();
+    let tables = good.tables;
+    let len = good.range(Part::Image).len();
     // `sys.hexversion` below the minor version, build-id and sample; the interpreter's place, by less than all its addresses; the hot part of sections without
     // names; root and marshal data.
     let unknown = |at: usize| {
@@ -233,7 +126,7 @@ fn every_bit_of_head_and_tables_counts_or_is_what_only_an_interpreter_can_judge(
             || (HEAD_LEN..tables[1]).contains(&at) && (at - HEAD_LEN) % 32 / 4 == 1;
         for bit in 0..8 {
             let file = lie(|f| f.part(Part::Image)[at] ^= 1 << bit);
-            let verified = file.verify();
+            let verified = verify(&file);
             assert!(verified.is_err() || mended || unknown(at), "bit {bit} of byte {at} of the head is not missed");
             if let Err(error) = verified {
                 assert!(error.offset().is_some() || error.section().is_some(), "{error:?}");
@@ -244,8 +137,8 @@ fn every_bit_of_head_and_tables_counts_or_is_what_only_an_interpreter_can_judge(
 
 #[test]
 fn lies_of_the_head_and_the_tables_are_named() {
-    let file = Image1::new();
-    let (counts, tables) = (file.counts(), file.tables());
+    let file = start();
+    let (counts, tables) = (file.counts(), file.tables);
     let word = |at: usize, value: u32| lie(|f| f.set32(Part::Image, at, value));
     let long = |at: usize, value: u64| lie(|f| f.set64(Part::Image, at, value));
     refused("version 2", "image version 1", &word(0, 2));
@@ -281,7 +174,7 @@ fn lies_of_the_head_and_the_tables_are_named() {
             let wrong = lie(|f| f.set32(Part::Image, 128 + 4 * i, value as u32));
             if i == 4 && value < *count {
                 // A shorter root, and more marshal data: both are whatever the writer says.
-                wrong.verify().unwrap();
+                verify(&wrong).unwrap();
             } else {
                 refused(&format!("{value} of table {i}"), "", &wrong);
             }
@@ -317,6 +210,8 @@ fn lies_of_the_head_and_the_tables_are_named() {
         &long(tables[1], file.u64(Part::Image, tables[1]) + 8),
     );
     refused("a patch with an object that is not there", "patches in the image", &word(tables[1] + 8, 1000));
+    refused("a patch with the sample", "patches in the image", &word(tables[1] + 8, 0));
+    refused("reserved bytes of a patch", "patches in the image", &word(tables[1] + 12, 1));
     for at in [tables[2], tables[2] + 4] {
         refused("marshal data elsewhere", "marshal data in the image", &word(at, u32::MAX));
     }
@@ -352,10 +247,10 @@ fn sections_that_are_shorter_or_missing_are_named() {
         Part::ImagePatch,
         Part::ImageOnce,
     ] {
-        let len = Image1::new().range(part).len();
+        let len = start().range(part).len();
         let page = len.saturating_sub(PAGE);
         for shorter in [0, 1, 8, page, len / 2, len - 8, len - 1] {
-            let mut file = Image1::new();
+            let mut file = start();
             file.resize(part, shorter);
             refused(
                 &format!("{} of {shorter} bytes, of which the header does not know", NAMES[part as usize]),
@@ -370,7 +265,7 @@ fn sections_that_are_shorter_or_missing_are_named() {
 
 #[test]
 fn a_file_cut_off_at_a_section_is_an_error() {
-    let file = Image1::new();
+    let file = start();
     let bounds = file.ranges.iter().flat_map(|range| [range.start, range.end, range.end.saturating_sub(1)]);
     for bound in bounds {
         let error = Pye::open(&file.bytes[..bound]).map(drop).unwrap_err();
@@ -381,7 +276,7 @@ fn a_file_cut_off_at_a_section_is_an_error() {
 #[test]
 fn an_image_that_was_moved_is_not_used() {
     // All sections after the text a page further on: contents and CRC32 as they were.
-    let file = Image1::new();
+    let file = start();
     let mut moved = file.clone();
     let from = file.range(Part::Image).start;
     moved.bytes.splice(from..from, [0; PAGE]);
@@ -401,28 +296,20 @@ fn an_image_that_was_moved_is_not_used() {
 
 #[test]
 fn objects_that_lead_elsewhere_are_named() {
-    let start = Image1::new();
+    let good = start();
     let entry = HEAD_LEN;
-    let root = start.u64(Part::Image, entry + 8) as usize - start.range(Part::ImageOnce).start;
+    let root = good.u64(Part::Image, entry + 8) as usize - good.range(Part::ImageOnce).start;
     let slot = |offset: usize, value: u64| lie(|f| f.set64(Part::ImageOnce, root + offset, value));
-    let base = start.u64(Part::Image, 8);
-    let at = |part: Part| base + start.range(part).start as u64;
-    for value in [1, 8, base - 8, base, at(Part::Str1), at(Part::Image), u64::MAX, base + start.objects().end as u64] {
+    let base = good.u64(Part::Image, 8);
+    let at = |part: Part| base + good.range(part).start as u64;
+    for value in [1, 8, base - 8, base, at(Part::Str1), at(Part::Image), u64::MAX, base + good.objects().end as u64] {
         refused(&format!("constants at {value:#x}"), "a pointer into the image", &slot(24, value));
     }
     refused("no names", "an object, got NULL", &slot(32, 0));
-    refused(
-        "constants that are no tuple",
-        "the type of Tuple",
-        &slot(24, start.u64(Part::ImageOnce, root + 112)),
-    );
-    refused("a name that is no str", "the type of Text", &slot(120, start.u64(Part::ImageOnce, root + 136)));
-    refused("a tuple between objects", "", &slot(24, start.u64(Part::ImageOnce, root + 24) + 8));
-    refused(
-        "a line table in the middle of another object",
-        "",
-        &slot(136, start.u64(Part::ImageOnce, root + 136) + 16),
-    );
+    refused("constants that are no tuple", "the type of Tuple", &slot(24, good.u64(Part::ImageOnce, root + 112)));
+    refused("a name that is no str", "the type of Text", &slot(120, good.u64(Part::ImageOnce, root + 136)));
+    refused("a tuple between objects", "", &slot(24, good.u64(Part::ImageOnce, root + 24) + 8));
+    refused("a line table in the middle of another object", "", &slot(136, good.u64(Part::ImageOnce, root + 136) + 16));
     refused("code of 2^62 units", "an object of at most", &slot(16, 1 << 62));
     refused("code of 2^63 units", "an object of at most", &slot(16, 1 << 63));
     refused(
@@ -441,9 +328,9 @@ fn objects_that_lead_elsewhere_are_named() {
         }),
     );
     // What is marked to be relocated.
-    let page = (start.range(Part::ImageOnce).start - start.range(Part::ImageCode).start + root) / PAGE;
+    let page = (good.range(Part::ImageOnce).start - good.range(Part::ImageCode).start + root) / PAGE;
     let mark = |offset: usize| {
-        let word = (start.range(Part::ImageOnce).start + root + offset) % PAGE / 8;
+        let word = (good.range(Part::ImageOnce).start + root + offset) % PAGE / 8;
         lie(|f| f.part(Part::ImageRelocations)[page * BITS_ROW + word / 8] ^= 1 << (word % 8))
     };
     refused("a pointer into the image that is marked", "", &mark(24));
@@ -455,8 +342,8 @@ fn objects_that_lead_elsewhere_are_named() {
     let names = |offset: usize, value: u64| lie(|f| f.set64(Part::ImageNames, offset, value));
     refused("a hash", "no hash", &names(24, 5));
     refused("a length of 2^62", "an object of at most", &names(16, 1 << 62));
-    refused("a longer str", "", &names(16, start.u64(Part::ImageNames, 16) + 1));
-    let state = start.u64(Part::ImageNames, 32);
+    refused("a str over the next", "", &names(16, good.u64(Part::ImageNames, 16) + 40));
+    let state = good.u64(Part::ImageNames, 32);
     for other in [
         state | 1,
         state | 2,
@@ -479,12 +366,12 @@ fn objects_that_lead_elsewhere_are_named() {
 
 #[test]
 fn no_mended_damage_of_objects_panics() {
-    let start = Image1::new();
-    let objects = start.objects();
+    let good = start();
+    let objects = good.objects();
     objects.into_par_iter().step_by(3).for_each(|at| {
         for change in [|b: u8| b ^ 0x80, |b: u8| b ^ 1, |_| 0xff] {
             let file = lie(|f| f.bytes[at] = change(f.bytes[at]));
-            let _ = file.verify();
+            let _ = verify(&file);
         }
     });
 }
