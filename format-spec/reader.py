@@ -334,6 +334,7 @@ def verify(pye):
     sane = total <= max(16 * sum(map(len, pye.parts.values())), 1 << 24)
     for module in real if sane else []:
         join(pye, module)
+    image_of(pye)
     for name, (_, crc) in pye.rows.items():
         need(zlib.crc32(pye.parts[name]) == crc, "V34", f"the CRC32 of {name} is wrong")
     for name, width in WIDTHS.items():

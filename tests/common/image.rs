@@ -219,7 +219,7 @@ pub(crate) fn blobs(package: &[u8]) -> Vec<(Part, u64, u64, bool)> {
     found
 }
 
-/// Of each kind of object, in the modules of a package: the image that the tests of the format start from. The first module is in the profile.
+/// Of each kind of object, in the first two modules of a package: the image that the tests of the format start from. The first module is in the profile.
 pub(crate) fn small(package: &[u8], minor: u8, debug: bool) -> Vec<u8> {
     struct First;
     impl Use for First {
@@ -237,7 +237,7 @@ pub(crate) fn small(package: &[u8], minor: u8, debug: bool) -> Vec<u8> {
     texts.sort_by_key(|(part, at, ..)| (*part as u8, *at));
     texts.dedup_by_key(|(part, ..)| *part as u8);
     let records = records(package, minor);
-    assert!(records.len() >= 2 && !texts.is_empty());
+    assert!(!records.is_empty() && !texts.is_empty());
     for (i, (record, _)) in records.into_iter().take(2).enumerate() {
         let source = format!("/srv/app/{}.py", ["first", "second"][i]);
         let mut constants: Vec<Ref> = texts.iter().map(|t| build.mapped(t.0, t.1, t.2, t.3)).collect();
@@ -348,12 +348,6 @@ impl File {
             let crc = crc32fast::hash(row);
             self.set32(Part::ImageRelocations, page * BITS_ROW + BITS, crc);
         }
-    }
-
-    /// That sections are where they are.
-    pub(crate) fn mend_places(&mut self) {
-        let places = pye::image::places(|part| (self.ranges[part].start as u64, self.ranges[part].len() as u64));
-        self.set32(Part::Image, 152, places);
     }
 
     /// Sizes and CRC32 in the header, and its own.
