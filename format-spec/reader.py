@@ -185,10 +185,10 @@ class Image:
         need(end is not None, "V70", "no objects")
         first, size = min(self.starts.values()), {name: len(pye.parts[name]) for name in OBJECTS}
         where = [pye.places.get(name, (0, 0)) for name in (".pye.str1", ".pye.str2", ".pye.str4", *OBJECTS)]
-        here = zlib.crc32(struct.pack("<8Q", *(start if size else 0 for start, size in where)))
-        need(here == places, "V71", "sections are not where they were written")
         all_pages = (end - first) // 4096
         self.relocations, self.run_table = pye.parts[".pye.image.reloc"], pye.parts[".pye.image.pages"]
+        here = zlib.crc32(struct.pack("<8Q", *(start if size else 0 for start, size in where)))
+        need(here == places, "V71", "sections are not where they were written")
         need(pages == all_pages and len(self.relocations) == 68 * pages, "V72", f"{pages} pages of {all_pages}")
         need(len(self.run_table) == 8 * runs, "V72", f"{runs} runs")
         need(self.base % 4096 == 0 and self.base + end < 1 << 64, "V73", f"a base of {self.base:#x}")

@@ -112,7 +112,7 @@ fn reached(build: &Build, from: u32) -> BTreeSet<u32> {
 /// The bytes of an object with its collector's head.
 fn extent(build: &Build, layout: &Layout, object: u32) -> std::ops::Range<u64> {
     let at = layout.spots[object as usize].at;
-    let tuple = matches!(build.graph.kind(object), Kind::Tuple | Kind::OnceConstants);
+    let tuple = matches!(build.graph.kind(object), Kind::Tuple | Kind::OnceTuple);
     at - if tuple { GC_HEAD as u64 } else { 0 }..at + build.graph.bytes(object).len() as u64
 }
 

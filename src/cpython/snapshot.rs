@@ -23,8 +23,8 @@ use super::code::{CO_OPTIMIZED, CONSTANTS, FLAGS, Layout as CodeLayout, SIZE};
 use super::interpreter::Interpreter;
 use super::memory::{bytes, word, word32};
 use crate::image::graph::{Function, Graph, Kind, Module, Ref};
-use crate::image::shape::{BYTES_HASH, MORTAL, Shape};
 pub(super) use crate::image::shape::{BYTES_DATA, state, text};
+use crate::image::shape::{BYTES_HASH, MORTAL, Shape};
 
 /// Deepest nesting of what is copied: `marshal` itself stops at 2,000 levels.
 const MAX_DEPTH: usize = 2_000;

@@ -342,8 +342,9 @@ impl<'i, 'a> Walk<'i, 'a> {
             Type::Code if area == Area::Once => flags() & shape::CO_OPTIMIZED == 0,
             Type::Code => area == Area::Code,
             Type::Tuple => matches!(area, Area::Data | Area::Patch | Area::Once),
-            Type::Text => matches!(area, Area::Names | Area::Data | Area::Once),
-            Type::Bytes | Type::Other => matches!(area, Area::Data | Area::Once),
+            Type::Text => matches!(area, Area::Names | Area::Data),
+            Type::Bytes => matches!(area, Area::Data | Area::Once),
+            Type::Other => area == Area::Data,
         };
         if !place {
             let got = format!("{kind:?} in {}", NAMES[area.part()]);
@@ -374,10 +375,11 @@ impl<'i, 'a> Walk<'i, 'a> {
                     }
                     To::Object(to) => {
                         let (there, _) = self.area(to)?;
-                        // Only what is copied for each load may lead to a template.
-                        if there == Area::Once && self.is_code(to) && (kind, area) != (Type::Tuple, Area::Once) {
-                            let expected = "no template, but among the constants of code that runs once";
-                            return self.fail(slot, expected, "one");
+                        // What runs once is copied, with all that is its own, by whoever expects just this: in a tuple, code.
+                        let own = area == Area::Once && (kind == Type::Code || self.is_code(to));
+                        if there == Area::Once && !own {
+                            let expected = "nothing of templates, but in a template, and code among its constants";
+                            return self.fail(slot, expected, NAMES[there.part()]);
                         }
                         Ok(())
                     }

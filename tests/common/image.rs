@@ -101,11 +101,15 @@ impl Build {
     }
 
     pub(crate) fn bytes(&mut self, what: &[u8]) -> Ref {
+        self.bytes_of(Kind::Leaf, what)
+    }
+
+    fn bytes_of(&mut self, kind: Kind, what: &[u8]) -> Ref {
         let mut out = self.head(what.len() as u64);
         out.put_u64(u64::MAX);
         out.extend_from_slice(what);
         out.push(0);
-        Ref::Object(self.graph.add(Kind::Leaf, &out, &[(8, BYTES)], true))
+        Ref::Object(self.graph.add(kind, &out, &[(8, BYTES)], true))
     }
 
     /// A number of so many words.
@@ -135,11 +139,12 @@ impl Build {
 
     /// Code with these constants, of so many code units. `once`: that of a module or a class body.
     pub(crate) fn code(&mut self, once: bool, name: &str, source: &str, constants: &[Ref], units: usize) -> u32 {
-        let constants = self.tuple(if once { Kind::OnceConstants } else { Kind::Tuple }, constants);
+        let constants = self.tuple(if once { Kind::OnceTuple } else { Kind::Tuple }, constants);
         let (name, source) = (self.str(name, Kind::Name), self.str(source, Kind::Leaf));
-        let names = self.tuple(Kind::Tuple, &[name]);
-        let lines = self.bytes(&units.to_le_bytes());
-        let empty = self.bytes(b"");
+        let (tuple, leaf) = if once { (Kind::OnceTuple, Kind::OnceLeaf) } else { (Kind::Tuple, Kind::Leaf) };
+        let names = self.tuple(tuple, &[name]);
+        let lines = self.bytes_of(leaf, &units.to_le_bytes());
+        let empty = self.bytes_of(leaf, b"");
         let to = [constants, names, empty, NOTHING, empty, source, name, name, lines];
         let mut out = self.head(units as u64);
         out.resize(self.shape.code, 0);

@@ -701,7 +701,7 @@ fn broken_image(out: &mut Vec<(&'static str, Vec<u8>)>) {
     out.push(("v71_places", word(152, 0)));
     out.push(("v72_pages", {
         let mut file = good.clone();
-        file.resize(Part::ImageOnce, file.range(Part::ImageOnce).len() - PAGE);
+        file.resize(Part::ImageRelocations, file.range(Part::ImageRelocations).len() - BITS_ROW);
         file.mend();
         file.bytes
     }));

@@ -15,8 +15,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::memory::{bytes, word, word32};
-use crate::image::shape::{CODE_OBJECTS, SHAPES, Shape};
 pub use crate::image::shape::{CO_OPTIMIZED, CONSTANTS, FLAGS, SIZE, TYPE, VERSION};
+use crate::image::shape::{CODE_OBJECTS, SHAPES, Shape};
 
 /// Where the fields of a code object are, in bytes from its start.
 #[derive(Debug)]
