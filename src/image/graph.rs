@@ -201,9 +201,9 @@ pub struct Mark {
 mod tests {
     use super::*;
 
-    /// Everything a graph says.
-    fn contents(graph: &Graph) -> Vec<(Kind, Vec<u8>, Vec<(u32, Ref)>)> {
-        let one = |n| (graph.kind(n), graph.bytes(n).to_vec(), graph.refs(n).to_vec());
+    /// Everything a graph says of its objects.
+    fn contents(graph: &Graph) -> Vec<String> {
+        let one = |n| format!("{:?} {:?} {:?}", graph.kind(n), graph.bytes(n), graph.refs(n));
         (0..graph.len() as u32).map(one).collect()
     }
 
