@@ -31,7 +31,7 @@ VERSIONS = {tuple(map(int, row["version"].split("."))): int(row["header_bytes"])
 MODULE_KINDS = {int(row["number"]): row["name"] for row in table("modules.tsv") if row["field"] == "kind"}
 LEVELS = {int(row["number"]) for row in table("modules.tsv") if row["field"] == "level"}
 RAW, MODULE, PACKAGE, NAMESPACE = range(4)
-MINOR = 0  # of the version that this reads
+MINOR = 1  # of the version that this reads
 UNKNOWN = -(2**63)
 
 
@@ -99,14 +99,16 @@ class Pye:
         need(zlib.crc32(header[:-8]) == crc, "V14", "the header's CRC32 is wrong")
         need(zeros == reserved == 0, "V15", "reserved bytes after the number of rows or the header's CRC32")
         need(self.flags & ~1 == 0, "V16", f"reserved flags {self.flags:#x}")
-        known = len(SECTIONS) - 1
+        listed = [row for row in SECTIONS[1:] if int(row["since_minor"]) <= self.version[1]]
+        known = len(listed)
         need(rows == known or rows > known and self.version[1] > MINOR, "V54", f"{rows} rows in version 1.{self.version[1]}")
         self.rows = {}
-        for row in SECTIONS[1:]:
+        for row in listed:
             size, crc, zeros = struct.unpack_from("<Q2I", header, int(row["header_row_offset"]))
             need(zeros == 0, "V17", "reserved bytes after a section's CRC32")
             self.rows[row["name"]] = (size, crc)
-        for name, (size, _) in self.rows.items():
+        for name in NAMES[1:]:
+            size = self.rows.get(name, (0,))[0]
             need(len(self.parts[name]) == size, "V18", f"{name} has {len(self.parts[name])} bytes, not {size}")
         need(len(self.parts[".pye.modules"]) == 64 * self.count, "V19", "records and modules differ in number")
         self.package = bool(self.flags & 1)
@@ -140,6 +142,101 @@ class Pye:
         end = names.find(b"\0", at, at + most + 1)
         need(at < len(names) and end >= 0, rule, f"no name at {at}")
         return names[at:end]
+
+
+# ---- image: image.md --------------------------------------------------------------------------------------------------
+
+OBJECTS = [".pye.image.code", ".pye.image.names", ".pye.image.data", ".pye.image.patch", ".pye.image.once"]
+
+
+class Image:
+    """Head and tables of an image; objects are not looked at."""
+
+    def __init__(self, pye):
+        data, crc = pye.parts[".pye.image"], pye.rows[".pye.image"][1]
+        need(zlib.crc32(data) == crc, "V65", "the CRC32 of .pye.image is wrong")
+        version, = struct.unpack_from("<I", data.ljust(4, b"\0"))
+        need(version == 1, "V66", f"image version {version}")
+        need(len(data) >= 176, "V69", "head cut off")
+        reserved, self.base, self.interpreter, self.hexversion, length = struct.unpack_from("<I2Q2I", data, 4)
+        self.build_id = data[32 : 32 + length]
+        need(1 <= length <= 32 and not any(data[32 + length : 64]), "V68", f"a build-id of {length} bytes")
+        self.versions = struct.unpack_from("<2I", data, 64)
+        self.hot, self.names = struct.unpack_from("<5Q", data, 72), struct.unpack_from("<2Q", data, 112)
+        counts = modules, patches, made, pages, root, runs = struct.unpack_from("<6I", data, 128)
+        places, zeros = struct.unpack_from("<2I", data, 152)
+        need(reserved == zeros == 0, "V67", "reserved bytes of the head")
+        self.sample, tables, at = data[160:176], [], 176
+        for count, size in zip(counts, (32, 16, 8, 4, 1)):
+            need(at + count * size <= len(data), "V69", "tables cut off")
+            tables.append(data[at : at + count * size])
+            at += count * size
+        try:
+            self.root = tables[4].decode()
+        except UnicodeDecodeError:
+            need(False, "V69", "a root that is not UTF-8")
+        marshal = data[at:]
+        self.starts, end = {}, None
+        for name in OBJECTS:
+            start, size = pye.places.get(name, (0, 0))
+            if size:
+                need(start % 4096 == size % 4096 == 0 and end in (None, start), "V70", f"{size} bytes at {start}")
+                self.starts[name], end = start, start + size
+        need(end is not None, "V70", "no objects")
+        first, size = min(self.starts.values()), {name: len(pye.parts[name]) for name in OBJECTS}
+        where = [pye.places.get(name, (0, 0)) for name in (".pye.str1", ".pye.str2", ".pye.str4", *OBJECTS)]
+        all_pages = (end - first) // 4096
+        self.relocations, self.run_table = pye.parts[".pye.image.reloc"], pye.parts[".pye.image.pages"]
+        here = zlib.crc32(struct.pack("<8Q", *(start if size else 0 for start, size in where)))
+        need(here == places, "V71", "sections are not where they were written")
+        need(pages == all_pages and len(self.relocations) == 68 * pages, "V72", f"{pages} pages of {all_pages}")
+        need(len(self.run_table) == 8 * runs, "V72", f"{runs} runs")
+        need(self.base % 4096 == 0 and self.base + end < 1 << 64, "V73", f"a base of {self.base:#x}")
+        need(all(hot <= size[name] for hot, name in zip(self.hot, OBJECTS)), "V74", f"hot parts of {self.hot}")
+        limit = size[".pye.image.names"]
+        need(self.names[0] <= self.hot[1] and self.names[0] <= self.names[1] <= limit, "V74", f"names up to {self.names}")
+        need(self.versions[0] and sum(self.versions) < 1 << 32, "V75", f"code versions {self.versions}")
+        self.modules = list(struct.iter_unpack("<2IQ4I", tables[0]))
+        once, patch = (next((self.starts[n] for n in OBJECTS[i:] if n in self.starts), end) for i in (4, 3))
+        last = -1
+        for record, _, code, run, run_count, row, row_count in self.modules:
+            inside = once <= code < end and code % 8 == 0 and run + run_count <= runs and row + row_count <= patches
+            need(inside and record > last, "V76", f"the module of record {record}")
+            last = record
+        self.patches = [(slot, number) for slot, number, _ in struct.iter_unpack("<Q2I", tables[1])]
+        need(not any(zeros for *_, zeros in struct.iter_unpack("<Q2I", tables[1])), "V77", "reserved bytes of a patch")
+        for slot, number in self.patches:
+            need(patch <= slot < end and slot % 8 == 0 and 0 < number < made, "V77", f"object {number} at {slot}")
+        self.made = []
+        for start, length in struct.iter_unpack("<2I", tables[2]):
+            need(start + length <= len(marshal), "V78", f"{length} bytes of marshal data at {start}")
+            self.made.append(marshal[start : start + length])
+        self.crcs = [crc for crc, in struct.iter_unpack("<I", tables[3])]
+        self.objects = b"".join(pye.parts[name] for name in OBJECTS)
+
+    def runs(self, module):
+        """The pages that a module needs: the first of each run, and how many."""
+        _, crc, _, first, count, *_ = module
+        rows = self.run_table[8 * first : 8 * (first + count)]
+        need(zlib.crc32(rows) == crc, "V79", "the CRC32 of a module's runs is wrong")
+        found = list(struct.iter_unpack("<2I", rows))
+        need(all(first + count <= len(self.crcs) for first, count in found), "V79", "a run of pages that are not there")
+        return found
+
+    def marked(self, page):
+        """The words of a page that are relocated."""
+        bits, crc = self.relocations[68 * page : 68 * page + 64], self.relocations[68 * page + 64 : 68 * page + 68]
+        need(zlib.crc32(bits) == int.from_bytes(crc, "little"), "V80", f"the CRC32 of the relocations of page {page} is wrong")
+        return [word for word in range(512) if bits[word // 8] >> word % 8 & 1]
+
+    def page(self, page):
+        data = self.objects[4096 * page : 4096 * (page + 1)]
+        need(zlib.crc32(data) == self.crcs[page], "V81", f"the CRC32 of page {page} is wrong")
+        return data
+
+
+def image_of(pye):
+    return Image(pye) if pye.parts[".pye.image"] else None
 
 
 # ---- module: package.md ----------------------------------------------------------------------------------------------
@@ -237,6 +334,7 @@ def verify(pye):
     sane = total <= max(16 * sum(map(len, pye.parts.values())), 1 << 24)
     for module in real if sane else []:
         join(pye, module)
+    image_of(pye)
     for name, (_, crc) in pye.rows.items():
         need(zlib.crc32(pye.parts[name]) == crc, "V34", f"the CRC32 of {name} is wrong")
     for name, width in WIDTHS.items():
@@ -265,6 +363,7 @@ def verify(pye):
         verify_holes(pye, module)
     verify_index(pye, modules)
     verify_directories(pye)
+    verify_image(pye, modules)
 
 
 def verify_directories(pye):
@@ -278,6 +377,30 @@ def verify_directories(pye):
         need(all(a < b for a, b in zip(names, names[1:])), "V63", f"names of {path} out of order")
     if directories:
         need(end == struct.unpack_from("<I", pye.parts[".pye.directories"], 4)[0], "V62", "names of no directory")
+
+
+def verify_image(pye, modules):
+    """What can be said without looking at objects."""
+    image = image_of(pye)
+    if not image:
+        need(not any(pye.parts[name] for name in NAMES if name.startswith(".pye.image")), "V82", "an image without its head")
+        return
+    need(pye.package, "V83", "an image in a file of one module")
+    for module in image.modules:
+        record, found = module[0], image.runs(module)
+        good = record < len(modules) and modules[record].kind in (MODULE, PACKAGE)
+        need(good and modules[record].python == (image.hexversion >> 24, image.hexversion >> 16 & 255), "V84", f"record {record}")
+        ends = [first + count for first, count in found]
+        need(all(count for _, count in found) and all(a < first for a, (first, _) in zip(ends, found[1:])), "V85", "runs out of order")
+    for what, first, count, rows in (("runs", 3, 4, len(image.run_table) // 8), ("patches", 5, 6, len(image.patches))):
+        end = 0
+        for start, length in sorted((module[first], module[count]) for module in image.modules):
+            need(length == 0 or start == end, "V85", f"{what} of two modules or of none")
+            end += length
+        need(end == rows, "V85", f"{what} of no module")
+    for page in range(len(image.crcs)):
+        image.marked(page)
+        image.page(page)
 
 
 def verify_holes(pye, module):
@@ -347,6 +470,22 @@ def show(pye):
         print(f"directory {path.decode() or '-'} mtime {'unknown' if mtime is None else mtime}")
         for name in names:
             print(f"  {name.decode()}")
+    image = image_of(pye)
+    if image:
+        print(f"image base {image.base:#x} interpreter {image.interpreter:#x} hexversion {image.hexversion:#x}")
+        print(f"  build-id {image.build_id.hex()} sample {image.sample.hex()}")
+        print(f"  root {image.root}")
+        print(f"  versions {image.versions[0]}+{image.versions[1]}")
+        print(f"  hot {' '.join(map(str, image.hot))} names {' '.join(map(str, image.names))}")
+        marked = sum(len(image.marked(page)) for page in range(len(image.crcs)))
+        print(f"  pages {len(image.crcs)} relocations {marked}")
+        for number, data in enumerate(image.made):
+            print(f"  made {number} {data.hex()}")
+        for module in image.modules:
+            print(f"  module record {module[0]} code {module[2]}")
+            print("    pages " + " ".join(f"{first}+{count}" for first, count in image.runs(module)))
+            for slot, made in image.patches[module[5] : module[5] + module[6]]:
+                print(f"    slot {slot} made {made}")
     for m in pye.modules():
         kind, python = MODULE_KINDS[m.kind], "%d.%d" % m.python
         print(f"module {m.number} {kind} {m.name.decode() or '-'} python {python} level {m.level}")

@@ -25,7 +25,7 @@ use pye::convert::{Converter, Options};
 use pye::marshal::version::Version;
 use pye::pye::directories::Row;
 use pye::pye::read::Pye;
-use pye::pye::{Header, ModuleKind, ROWS, Record};
+use pye::pye::{Header, ModuleKind, ROWS, ROWS_PORTABLE, Record};
 
 use pye::tree::{self, PYC, SO};
 
@@ -176,7 +176,9 @@ fn every_pye_in_valid_passes_and_every_one_is_tested() {
 fn lengths_in_the_text_are_those_of_the_code() {
     let text = fs::read_to_string(spec().join("container.md")).unwrap();
     assert!(text.contains(&format!("{} bytes", Header::LEN)), "bytes of the header");
-    assert!(text.contains(&format!("states {ROWS} rows")), "rows of the header");
+    assert!(text.contains(&format!("{} bytes", Header::len(true))), "bytes of the header with an image");
+    assert!(text.contains(&format!("states {ROWS_PORTABLE} rows")), "rows of the header");
+    assert!(text.contains(&format!("states {ROWS} rows")), "rows of the header with an image");
     let text = fs::read_to_string(spec().join("package.md")).unwrap();
     assert!(text.contains(&format!("{} bytes", Record::LEN)), "bytes of a record");
     assert!(text.contains(&format!("rows of {} bytes", Row::LEN)), "bytes of a directory's row");

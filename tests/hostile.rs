@@ -18,7 +18,10 @@ use pye::error::{Error, ErrorKind};
 use pye::holes::{self, Blob};
 use pye::pye::directories::{Directory, ENTRY_LEN, ROWS_AT, Row};
 use pye::pye::read::Pye;
-use pye::pye::{FLAG_PACKAGE, Header, MAJOR, MINOR, ModuleKind, NAMES, PARTS, Part, ROWS, Record, index_hash, payload};
+use pye::pye::{
+    FLAG_PACKAGE, Header, MAJOR, MINOR, MINOR_IMAGE, ModuleKind, NAMES, PARTS, Part, ROWS, ROWS_PORTABLE, Record,
+    index_hash, payload,
+};
 use rayon::prelude::*;
 
 // ---- Files to start from -------------------------------------------------------------------------------------------
@@ -404,7 +407,7 @@ fn lies() -> Vec<Lie> {
     for bytes in [0, 1, u64::MAX] {
         lie(&format!("{bytes} bytes of .pyc"), "bytes of .pyc in all", one.clone().build_with(|h| h.pyc_bytes = bytes));
     }
-    for i in 0..PARTS - 1 {
+    for i in 0..ROWS_PORTABLE {
         lie(&format!("size of section {i}"), "as the header states", one.clone().build_with(|h| h.sections[i].0 ^= 1));
         lie(
             &format!("size 2^64-1 of section {i}"),
@@ -420,12 +423,18 @@ fn lies() -> Vec<Lie> {
         contents[0].resize(len, 0);
         lie(&format!("a header of {len} bytes"), "", assemble(&contents));
     }
-    for rows in [0, ROWS as u32 - 1, ROWS as u32 + 1, 1 << 28, u32::MAX] {
+    for rows in [0, ROWS_PORTABLE as u32 - 1, ROWS_PORTABLE as u32 + 1, 1 << 28, u32::MAX] {
         let mut contents = one.clone().contents;
         contents[0][32..36].copy_from_slice(&rows.to_le_bytes());
         lie(&format!("{rows} rows that are not there"), "rows", assemble(&contents));
     }
-    for (minor, rows) in [(MINOR, ROWS - 1), (MINOR, ROWS + 1), (MINOR + 1, ROWS - 1)] {
+    for (minor, rows) in [
+        (MINOR, ROWS_PORTABLE - 1),
+        (MINOR, ROWS_PORTABLE + 1),
+        (MINOR_IMAGE, ROWS - 1),
+        (MINOR_IMAGE, ROWS + 1),
+        (MINOR_IMAGE + 1, ROWS - 1),
+    ] {
         lie(&format!("version 1.{minor} with {rows} rows"), "rows", with_rows(&one, minor, rows));
     }
 
@@ -707,13 +716,15 @@ fn every_lie_is_an_error_with_a_place() {
 
 #[test]
 fn a_newer_minor_version_is_read() {
-    for (minor, file) in [(MINOR, single()), (MINOR + 1, package()), (u16::MAX, single())] {
+    for (minor, file) in
+        [(MINOR, single()), (MINOR_IMAGE, package()), (MINOR_IMAGE + 1, package()), (u16::MAX, single())]
+    {
         let newer = Parts::of(&file).build_with(|h| h.version = (MAJOR, minor));
         assert_eq!(read(&newer).unwrap(), read(&file).unwrap());
     }
     // With sections of its own, whose rows follow those of the ones that are known.
     for rows in ROWS + 1..ROWS + 4 {
-        let newer = with_rows(&Parts::of(&package()), MINOR + 1, rows);
+        let newer = with_rows(&Parts::of(&package()), MINOR_IMAGE + 1, rows);
         assert_eq!(read(&newer).unwrap().modules, read(&package()).unwrap().modules);
     }
 }

@@ -7,11 +7,14 @@ use std::cell::RefCell;
 
 use libfuzzer_sys::fuzz_target;
 use pye::elf::read::sections;
+use pye::image::read::Image;
+use pye::image::{Area, BITS, BITS_ROW, HEAD_LEN, PAGE, places};
 use pye::marshal::version::Version;
 use pye::pye::directories::importable;
 use pye::pye::read::Pye;
-use pye::pye::{Header, ModuleKind, NAMES, ROWS};
+use pye::pye::{Header, MINOR, MINOR_IMAGE, ModuleKind, NAMES, PARTS, Part, ROWS, ROWS_PORTABLE};
 use pye::{dump, split};
+use std::ops::Range;
 
 thread_local! {
     /// Kept from input to input, as the linker keeps it from module to module.
@@ -25,15 +28,21 @@ const LONGEST: u32 = 1 << 22;
 fn mended(data: &[u8]) -> Option<Vec<u8>> {
     let ranges = sections(data, NAMES).ok()?;
     let mut out = data.to_vec();
-    let header = ranges[0].clone().filter(|r| r.len() == Header::LEN)?;
+    let header = ranges[0].clone()?;
+    let known =
+        [ROWS_PORTABLE, ROWS].into_iter().find(|rows| header.len() == Header::ROWS_AT + Header::ROW_LEN * rows + 8)?;
+    let minor = if known == ROWS { MINOR_IMAGE } else { MINOR };
+    out[header.start + 10..header.start + 12].copy_from_slice(&minor.to_le_bytes());
     let rows = header.start + 32;
-    out[rows..rows + 4].copy_from_slice(&(ROWS as u32).to_le_bytes());
+    out[rows..rows + 4].copy_from_slice(&(known as u32).to_le_bytes());
     out[rows + 4..rows + 8].fill(0);
-    for (i, range) in ranges[1..].iter().enumerate() {
-        let contents = &data[range.clone().unwrap_or_default()];
+    mend_image(&ranges, &mut out);
+    for (i, range) in ranges[1..=known].iter().enumerate() {
+        let contents = &out[range.clone().unwrap_or_default()];
+        let (len, sum) = (contents.len() as u64, crc32fast::hash(contents));
         let at = header.start + Header::ROWS_AT + Header::ROW_LEN * i;
-        out[at..at + 8].copy_from_slice(&(contents.len() as u64).to_le_bytes());
-        out[at + 8..at + 12].copy_from_slice(&crc32fast::hash(contents).to_le_bytes());
+        out[at..at + 8].copy_from_slice(&len.to_le_bytes());
+        out[at + 8..at + 12].copy_from_slice(&sum.to_le_bytes());
         out[at + 12..at + 16].fill(0);
     }
     let end = header.end - 8;
@@ -41,6 +50,40 @@ fn mended(data: &[u8]) -> Option<Vec<u8>> {
     out[end..end + 4].copy_from_slice(&crc.to_le_bytes());
     out[end + 4..end + 8].fill(0);
     Some(out)
+}
+
+/// The same for the image: that sections stand where they are, CRC32 of runs, relocations and pages.
+fn mend_image(ranges: &[Option<Range<usize>>; PARTS], out: &mut [u8]) -> Option<()> {
+    let range = |part: usize| ranges[part].clone().unwrap_or_default();
+    let head = range(Part::Image as usize);
+    if head.len() < HEAD_LEN {
+        return None;
+    }
+    let mut set = |at: usize, value: u32| Some(out.get_mut(at..at + 4)?.copy_from_slice(&value.to_le_bytes()));
+    set(head.start + 152, places(|part| (range(part).start as u64, range(part).len() as u64)))?;
+    let word = |out: &[u8], at: usize| Some(u32::from_le_bytes(out.get(at..at + 4)?.try_into().ok()?) as usize);
+    let count = |out: &[u8], i: usize| word(out, head.start + 128 + 4 * i);
+    let modules = count(out, 0)?.min(head.len() / 32);
+    let runs = range(Part::ImagePages as usize);
+    for row in (0..modules).map(|i| head.start + HEAD_LEN + 32 * i) {
+        let (first, number) = (word(out, row + 16)?, word(out, row + 20)?);
+        let crc = crc32fast::hash(out[runs.clone()].get(first * 8..(first + number) * 8).unwrap_or_default());
+        out.get_mut(row + 4..row + 8)?.copy_from_slice(&crc.to_le_bytes());
+    }
+    let bits = range(Part::ImageRelocations as usize);
+    for row in out[bits].chunks_exact_mut(BITS_ROW) {
+        let crc = crc32fast::hash(&row[..BITS]);
+        row[BITS..].copy_from_slice(&crc.to_le_bytes());
+    }
+    let mut at = head.start + HEAD_LEN + 32 * count(out, 0)? + 16 * count(out, 1)? + 8 * count(out, 2)?;
+    for area in Area::ALL {
+        for page in range(area.part()).step_by(PAGE) {
+            let crc = crc32fast::hash(out.get(page..page + PAGE)?);
+            out.get_mut(at..at + 4).filter(|_| at + 4 <= head.end)?.copy_from_slice(&crc.to_le_bytes());
+            at += 4;
+        }
+    }
+    Some(())
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -87,6 +130,32 @@ fn read(data: &[u8]) {
     }
     let _ = pye.lookup(data, (3, 12), 0);
     directories(&pye, verified);
+    image(&pye, verified);
+}
+
+/// What an image says of its modules: once opened, all of it lies in the file; once verified, each module has pages.
+fn image(pye: &Pye<'_>, verified: bool) {
+    let Ok(Some(image)) = Image::open(pye) else {
+        let none = pye.part(Part::Image as usize).is_empty();
+        assert!(!verified || none, "verified, but its image cannot be opened");
+        return;
+    };
+    for number in 0..image.len() as u32 {
+        let entry = image.entry(number);
+        assert_eq!(image.find(entry.record), Some(number));
+        match image.runs(&entry) {
+            Ok(runs) => assert!(runs.count() > 0 || !verified),
+            Err(_) => assert!(!verified, "verified, but a module's pages cannot be read"),
+        }
+        for row in entry.patches.0..entry.patches.0 + entry.patches.1 {
+            let (_, made) = image.patch(row);
+            image.made(made).expect("opening has seen to that");
+        }
+    }
+    for page in 0..image.pages() {
+        let _ = image.crc(page);
+        assert!(image.bits(page).is_ok() || !verified);
+    }
 }
 
 /// What a package says of its directories: once verified, each is found by its path, and each name among those of its module.

@@ -15,9 +15,9 @@ use super::output::Format;
 
 /// Check .pye and .pyc files in full
 ///
-/// Of a .pye: the CRC32 of every section, every table, that each module gives back the .pyc it was made from, and that CPython would accept it;
-/// then each module is compared with the .pyc beside it (of a package: below --against), or where that is gone, with its source's
-/// mtime and size or hash. Of a cache that pye.dump has saved: every page. Of a .pyc: structure and what CPython would refuse.
+/// Of a .pye: the CRC32 of every section, every table, that each module gives back the .pyc it was made from, and that CPython would accept it; of
+/// an image also each page, object and pointer that modules lead to. Then each module is compared with the .pyc beside it (of a package: below --against),
+/// or where that is gone, with its source's mtime and size or hash. Of a cache that pye.dump has saved: every page. Of a .pyc: structure and what CPython would refuse.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]

@@ -12,37 +12,14 @@ use super::code::SIZE;
 use super::memory::{bytes, word, word32};
 use super::snapshot::{Objects, Unfit};
 use crate::image::graph::{Kind, Ref};
+pub(super) use crate::image::shape::{BYTES_DATA, state, text};
+use crate::image::shape::{BYTES_HASH, MORTAL};
 
 /// Longest text without white space that is taken to be a key of dictionaries.
 const MAX_KEY: usize = 64;
 
-/// `state` of a `str`, in all versions: how it is interned, its kind, whether it is compact, ASCII, static.
-pub(super) mod state {
-    pub(crate) const INTERNED: u32 = 3;
-    pub(crate) const KIND_SHIFT: u32 = 2;
-    pub(crate) const KIND: u32 = 7;
-    pub(crate) const COMPACT: u32 = 1 << 5;
-    pub(crate) const ASCII: u32 = 1 << 6;
-    pub(crate) const STATIC: u32 = 1 << 7;
-}
-
-/// Offsets in a `str`, and the sizes of its three heads.
-pub(super) mod text {
-    pub(crate) const LENGTH: usize = 16;
-    pub(crate) const HASH: usize = 24;
-    pub(crate) const STATE: usize = 32;
-    pub(crate) const UTF8: usize = 48;
-    pub(crate) const DATA: usize = 56;
-    pub(crate) const ASCII_HEAD: usize = 40;
-    pub(crate) const COMPACT_HEAD: usize = 56;
-    pub(crate) const HEAD: usize = 64;
-}
-
 /// Offset of the type in any object.
 const TYPE: u32 = 8;
-/// Offset of the hash in `bytes`, and of the data.
-const BYTES_HASH: usize = 24;
-pub(super) const BYTES_DATA: usize = 32;
 /// Offset of an int's tag; its digits follow. Bits of the tag below the number of digits.
 const INT_TAG: usize = 16;
 const INT_DIGITS: usize = 24;
@@ -52,9 +29,6 @@ const FLOAT: usize = 24;
 const COMPLEX: usize = 32;
 /// Offset of a tuple's hash, where it has one.
 const TUPLE_HASH: usize = 24;
-
-/// Reference count of a mortal object of the image, in a debug build: more than are ever dropped.
-const MORTAL: u64 = 1 << 10;
 
 /// Payload sections of a package, by number, and the addresses they are mapped at.
 pub(super) type Payload = [(u8, Range<u64>)];

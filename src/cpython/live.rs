@@ -96,6 +96,19 @@ fn bit(set: &[u64], number: u32) -> bool {
     set[number as usize / 64] >> (number % 64) & 1 != 0
 }
 
+/// The longest runs of numbers in `range` that `chosen` accepts.
+pub(super) fn runs(
+    range: std::ops::Range<u32>,
+    chosen: impl Fn(u32) -> bool,
+) -> impl Iterator<Item = std::ops::Range<u32>> {
+    let mut next = range.start;
+    std::iter::from_fn(move || {
+        let start = (next..range.end).find(|n| chosen(*n))?;
+        next = (start..range.end).find(|n| !chosen(*n)).unwrap_or(range.end);
+        Some(start..next)
+    })
+}
+
 fn set(bits: &mut [u64], number: u32) {
     bits[number as usize / 64] |= 1 << (number % 64);
 }
@@ -464,8 +477,11 @@ impl Live {
                     let child = *slot;
                     let template = once.contains(&(object as u64)) && !self.once_in_place();
                     if interned(child as u64) && !template {
-                        let winner = self.intern_one(child);
-                        if winner != child {
+                        let winner = self.intern_counted(child);
+                        if winner == child {
+                            // Nothing replaces it, so nothing needs a reference more.
+                            ffi::Py_DecRef(winner);
+                        } else {
                             *slot = winner;
                         }
                     } else if inside.contains(&(child as u64)) && seen.insert(child as u64) {
@@ -480,13 +496,13 @@ impl Live {
     ///
     /// # Safety
     /// A name of the image, on a page that is ready; the GIL is held.
-    unsafe fn intern_one(&self, name: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    unsafe fn intern_counted(&self, name: *mut ffi::PyObject) -> *mut ffi::PyObject {
         // SAFETY: a str; its state is a word that the interpreter writes only with the GIL held. 3.12 takes static strings for the interpreter's own and keeps them
         // apart from all others, so for a moment this one is not static.
         unsafe {
             let flags = name.byte_add(text::STATE).cast::<u32>();
-            let interned = *flags & state::INTERNED != 0;
-            if interned {
+            if *flags & state::INTERNED != 0 {
+                ffi::Py_IncRef(name);
                 return name;
             }
             let fixed = *flags & state::STATIC;
@@ -499,10 +515,6 @@ impl Live {
             ffi::PyUnicode_InternInPlace(&mut winner);
             if hide {
                 *flags |= state::STATIC;
-            }
-            if winner == name {
-                // Nothing replaces it, so nothing needs a reference more.
-                ffi::Py_DecRef(name);
             }
             winner
         }
@@ -530,6 +542,13 @@ impl Live {
         let first = (self.image.starts[Area::Names as usize] - self.image.starts[0]) / PAGE as u64;
         let pages = self.image.head.hot[Area::Names as usize].div_ceil(PAGE as u64);
         if (first..first + pages).all(|page| self.prepare(page as u32).is_ok()) {
+            if !self.relocated() && self.names == Names::AtFork {
+                // These pages are about to be written for the hashes. What refers to names is left, for those pages are not.
+                self.strings(self.image.head.names[0], |name| {
+                    // SAFETY: a name of the image, on a page that is ready; the reference to what it is interned as is given back.
+                    unsafe { ffi::Py_DecRef(self.intern_counted(name)) };
+                });
+            }
             self.hash();
         }
         self.give_back();
@@ -545,25 +564,17 @@ impl Live {
 
     fn give_back(&mut self) {
         self.fresh = 0;
-        let clean = self.mapped.delta() == 0 && !self.objects.debug && self.names != Names::Intern;
-        let page_of = |at: u64| ((at - self.image.starts[0]) / PAGE as u64) as u32;
-        let (data, patch, once) = (Area::Data as usize, Area::Patch as usize, Area::Once as usize);
-        let idle = |page: u32| {
-            let read_only = page >= page_of(self.image.starts[once]) && (clean || !self.once_in_place())
-                || clean && (page_of(self.image.starts[data])..page_of(self.image.starts[patch])).contains(&page);
-            read_only || !bit(&self.ready, page)
-        };
+        let page_of = |area: Area| ((self.image.starts[area as usize] - self.image.starts[0]) / PAGE as u64) as u32;
         let pages = self.image.pages();
-        let mut page = 0;
-        while page < pages {
-            let first = page;
-            while page < pages && idle(page) {
-                page += 1;
+        let (data, patch, once) = (page_of(Area::Data), page_of(Area::Patch), page_of(Area::Once));
+        let untouched = |page: u32| !bit(&self.ready, page) || page >= once && !self.once_in_place();
+        runs(0..pages, untouched).for_each(|run| self.mapped.give_back(run));
+        // A string that was interned, or got a hash, must stay so.
+        if !self.relocated() {
+            for area in [data..patch, once..pages] {
+                let read = runs(area, |page| bit(&self.ready, page));
+                read.for_each(|run| self.mapped.give_back_unwritten(run));
             }
-            if page > first {
-                self.mapped.give_back(first..page);
-            }
-            page += 1;
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 use super::snapshot::Objects;
 use crate::error::Result;
@@ -28,6 +29,11 @@ pub(super) fn delta(build: &Build, objects: &Objects, hexversion: u32) -> Result
     }
     Ok(here.base.wrapping_sub(build.interpreter))
 }
+
+/// Bits of a row of `/proc/PID/pagemap`: the page is in memory; it is a file's, not a copy (`Documentation/admin-guide/mm/pagemap.rst`).
+const PRESENT: u64 = 1 << 63;
+/// See [`PRESENT`].
+const OF_FILE: u64 = 1 << 61;
 
 /// Pages of objects, mapped privately.
 #[derive(Debug)]
@@ -64,6 +70,24 @@ impl Pages {
     /// Gives pages back that nobody uses: they read as in the file again.
     pub(super) fn give_back(&self, pages: Range<u32>) {
         self.placed.drop_pages(pages.start as usize * PAGE, pages.len() * PAGE);
+    }
+
+    /// As [`Pages::give_back`], but for pages that this process has written to; for none when that cannot be told.
+    pub(super) fn give_back_unwritten(&self, pages: Range<u32>) {
+        if rustix::param::page_size() != PAGE {
+            return;
+        }
+        let first = self.at(pages.start).addr() / PAGE;
+        let mut rows = vec![0; pages.len() * 8];
+        let read = File::open("/proc/self/pagemap").and_then(|file| file.read_exact_at(&mut rows, first as u64 * 8));
+        if read.is_err() {
+            return;
+        }
+        let of_file = |page: u32| {
+            let row = crate::bytes::u64_at(&rows, (page - pages.start) as usize * 8).unwrap_or(0);
+            row & PRESENT != 0 && row & OF_FILE != 0
+        };
+        super::live::runs(pages.clone(), of_file).for_each(|run| self.give_back(run));
     }
 
     /// Copies pages for this process at once, which are about to be written.

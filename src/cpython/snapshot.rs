@@ -24,6 +24,7 @@ use super::copy::{Copy, type_of};
 use super::interpreter::Interpreter;
 use super::memory::{bytes, word, word32};
 use crate::image::graph::{Function, Graph, Kind, Module, Ref};
+use crate::image::shape::Shape;
 
 /// Deepest nesting of what is copied: `marshal` itself stops at 2,000 levels.
 const MAX_DEPTH: usize = 2_000;
@@ -59,12 +60,16 @@ impl Objects {
         if interpreter.build_id.is_empty() {
             return Err(unknown("the interpreter's file has no build-id".into()));
         }
+        let shape = Shape::of_minor(code.minor).ok_or_else(|| unknown(format!("3.{} has no table", code.minor)))?;
         let items: usize = py.get_type::<PyTuple>().getattr("__basicsize__")?.extract()?;
+        if items != shape.items {
+            return Err(unknown(format!("tuples have items at {items}, expected {}", shape.items)));
+        }
         let debug = py.import("sys")?.hasattr("gettotalrefcount")?;
         // None is immortal in all these versions; in some it bears a mark of static objects besides.
         // SAFETY: every object starts with a word.
         let none = unsafe { word(py.None().as_ptr(), 0) };
-        let immortal = if code.minor < 14 { 0xffff_ffff } else { 1 << 48 | 3 << 30 };
+        let immortal = shape.immortal;
         let fixed = if code.minor < 14 { immortal } else { immortal | 4 << 48 };
         // Extensions built for an older stable ABI count references to immortal objects as well.
         if (none as u32).abs_diff(fixed as u32) > 1 << 28 || none >> 32 != fixed >> 32 {

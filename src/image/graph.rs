@@ -196,3 +196,68 @@ pub struct Mark {
     refs: usize,
     functions: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything a graph says of its objects.
+    fn contents(graph: &Graph) -> Vec<String> {
+        let one = |n| format!("{:?} {:?} {:?}", graph.kind(n), graph.bytes(n), graph.refs(n));
+        (0..graph.len() as u32).map(one).collect()
+    }
+
+    #[test]
+    fn equal_objects_are_one_where_they_may_be_shared() {
+        let mut graph = Graph::default();
+        let to = [(8, Ref::Interpreter(1))];
+        let first = graph.add(Kind::Leaf, b"12345678", &to, true);
+        assert_eq!(graph.add(Kind::Leaf, b"12345678", &to, true), first);
+        let others = [
+            graph.add(Kind::Key, b"12345678", &to, true),
+            graph.add(Kind::Leaf, b"12345679", &to, true),
+            graph.add(Kind::Leaf, b"12345678", &[(8, Ref::Interpreter(2))], true),
+            graph.add(Kind::Leaf, b"12345678", &[(16, Ref::Interpreter(1))], true),
+            graph.add(Kind::Leaf, b"12345678", &[], true),
+            graph.add(Kind::Leaf, b"12345678", &to, false),
+        ];
+        assert_eq!(others, [1, 2, 3, 4, 5, 6]);
+        // One that may not be shared is not found either.
+        assert_eq!(graph.add(Kind::Leaf, b"12345678", &to, true), first);
+        assert_eq!(graph.add_made(b"a".to_vec()), 0);
+        assert_eq!(graph.add_made(b"b".to_vec()), 1);
+        assert_eq!(graph.add_made(b"a".to_vec()), 0);
+    }
+
+    #[test]
+    fn children_are_the_objects_that_pointers_lead_to_in_their_order() {
+        let mut graph = Graph::default();
+        let [a, b] = [b"a", b"b"].map(|bytes| graph.add(Kind::Leaf, bytes, &[], true));
+        let refs = [(8, Ref::Interpreter(5)), (24, Ref::Object(b)), (32, Ref::Made(0)), (40, Ref::Object(a))];
+        let tuple = graph.add(Kind::Tuple, &[0; 48], &refs, true);
+        assert_eq!(graph.children(tuple).collect::<Vec<_>>(), [b, a]);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_found_again() {
+        let mut graph = Graph::default();
+        let kept = graph.add(Kind::Leaf, b"kept", &[], true);
+        let mark = graph.mark();
+        let before = contents(&graph);
+        for round in 0..3 {
+            let gone = graph.add(Kind::Leaf, b"gone", &[(8, Ref::Object(kept))], true);
+            let code = graph.add(Kind::Function, b"code", &[(24, Ref::Object(gone))], false);
+            graph.functions.push(Function { object: code, module: 0, name: "f".into(), line: 1 });
+            assert_eq!(contents(&graph).len(), 3, "round {round}");
+            graph.truncate(&mark);
+            assert_eq!(contents(&graph), before);
+            assert!(graph.functions.is_empty());
+        }
+        assert_eq!(graph.add(Kind::Leaf, b"kept", &[], true), kept);
+        // A number that was taken back stands for what was added since.
+        let new = graph.add(Kind::Leaf, b"new", &[], true);
+        let gone = graph.add(Kind::Leaf, b"gone", &[(8, Ref::Object(kept))], true);
+        assert_eq!((new, gone), (kept + 1, kept + 2));
+        assert_eq!(graph.bytes(new), b"new");
+    }
+}

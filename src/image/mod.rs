@@ -6,6 +6,7 @@
 //! - [`mod@write`]: the sections, with addresses, in a copy of the package;
 //! - [`read`]: the head of an image and its tables;
 //! - [`shape`], [`fields`]: how objects are laid out;
+//! - [`mod@verify`]: everything that can be checked without an interpreter;
 //! - [`objects`]: the objects of an image, found again in its file;
 //! - [`dirty`]: what of its pages a process has written, and why.
 //!
@@ -18,6 +19,7 @@ pub mod layout;
 pub mod objects;
 pub mod read;
 pub mod shape;
+pub mod verify;
 pub mod write;
 
 use crate::bytes::{Cursor, Sink as _};
@@ -171,6 +173,8 @@ pub struct Head {
     pub hot: [u64; AREAS],
     /// Bytes 112–127: ends, in the section of names, of the interned ones among the hot and among the others. Keys follow either.
     pub names: [u64; 2],
+    /// Bytes 152–155: see [`places`].
+    pub places: u32,
     /// Bytes 160–175: hash of the [`SAMPLE`] as a graph.
     pub sample: [u8; 16],
 }
@@ -178,7 +182,7 @@ pub struct Head {
 /// Bytes of [`Head`].
 pub const HEAD_LEN: usize = 176;
 
-/// Numbers of rows: modules, patches, objects to make, pages; bytes of the root; runs of pages, which have a section of their own (bytes 128–151); 152–159 are zero.
+/// Numbers of rows: modules, patches, objects to make, pages; bytes of the root; runs of pages, which have a section of their own (bytes 128–151); 156–159 are zero.
 pub type Counts = [u32; 6];
 
 impl Head {
@@ -195,7 +199,8 @@ impl Head {
         out.put_u32(self.versions.1);
         self.hot.iter().chain(&self.names).for_each(|word| out.put_u64(*word));
         counts.iter().for_each(|count| out.put_u32(*count));
-        out.put_u64(0);
+        out.put_u32(self.places);
+        out.put_u32(0);
         out.extend_from_slice(&self.sample);
     }
 
@@ -218,13 +223,26 @@ impl Head {
         for count in &mut counts {
             *count = cursor.u32()?;
         }
-        if cursor.u64()? != 0 {
-            return Err(Error::malformed("zeros", "others").at(152u64));
+        let places = cursor.u32()?;
+        if cursor.u32()? != 0 {
+            return Err(Error::malformed("zeros", "others").at(156u64));
         }
         let mut sample = [0; 16];
         sample.copy_from_slice(cursor.take(16)?);
-        Ok((Head { relocate, base, interpreter, hexversion, build_id, versions, hot, names, sample }, counts))
+        Ok((Head { relocate, base, interpreter, hexversion, build_id, versions, hot, names, places, sample }, counts))
     }
+}
+
+/// CRC32 of the offsets in the file, eight bytes each, of the sections that addresses in the image lead to: text, then objects; 0 for one that is empty. `offset` and
+/// size of a section are told by number. A tool that moves sections would leave all CRCs right and all addresses wrong.
+pub fn places(place: impl Fn(usize) -> (u64, u64)) -> u32 {
+    let text = Part::Str1 as usize..=Part::Str4 as usize;
+    let mut hasher = crc32fast::Hasher::new();
+    for part in text.chain(Area::ALL.map(Area::part)) {
+        let (offset, size) = place(part);
+        hasher.update(&(if size == 0 { 0 } else { offset }).to_le_bytes());
+    }
+    hasher.finalize()
 }
 
 /// A program whose code an interpreter must lay out as the builder's did, bit for bit: all kinds of constants, all forms of text, calls, loops, a class,

@@ -84,7 +84,7 @@ impl<'a> Image<'a> {
         let (_, crc) = pye.header().sections[Part::Image as usize - 1];
         let actual = crc32fast::hash(bytes);
         if actual != crc {
-            return Err(Error::malformed(format!("CRC32 {crc:08x}"), format!("{actual:08x}")));
+            return Err(Error::malformed(format!("CRC32 {crc:08x}"), format!("{actual:08x}")).at(0u64));
         }
         let mut cursor = Cursor::new(bytes);
         let (head, counts) = Head::parse(&mut cursor)?;
@@ -127,6 +127,12 @@ impl<'a> Image<'a> {
         }
         let bits = pye.part(Part::ImageRelocations as usize);
         let runs = pye.part(Part::ImagePages as usize);
+        let here = super::places(|part| (pye.range(part).start as u64, pye.range(part).len() as u64));
+        if here != head.places {
+            let (expected, got) =
+                (format!("sections where they were written, {:08x}", head.places), format!("{here:08x}"));
+            return Err(Error::malformed(expected, got).at(152u64));
+        }
         let image = Image { head, root, starts, counts, tables, made, bits, runs };
         image.check()?;
         Ok(image)
@@ -174,7 +180,9 @@ impl<'a> Image<'a> {
         for patch in 0..self.counts[PATCHES] {
             let (slot, made) = self.patch(patch);
             let inside = (self.starts[Area::Patch as usize]..self.starts[AREAS]).contains(&slot);
-            if !inside || !slot.is_multiple_of(8) || made >= self.counts[MADE] {
+            // The first object is the sample, and nobody's constant.
+            let made_here = (1..self.counts[MADE]).contains(&made) && self.word(PATCHES, patch, 3) == 0;
+            if !inside || !slot.is_multiple_of(8) || !made_here {
                 return fail("patches in the image", format!("object {made} at {slot}"));
             }
         }
@@ -204,6 +212,11 @@ impl<'a> Image<'a> {
         self.counts[PAGES]
     }
 
+    /// Number of runs of pages, patches and objects to make, of all modules.
+    pub fn rows(&self) -> (u32, u32, u32) {
+        (self.counts[RUNS], self.counts[PATCHES], self.counts[MADE])
+    }
+
     fn word(&self, table: usize, row: u32, word: usize) -> u32 {
         u32_at(self.tables[table], row as usize * ROW[table] + word * 4).unwrap_or(0)
     }
@@ -218,6 +231,11 @@ impl<'a> Image<'a> {
             runs: (word(4), word(5)),
             patches: (word(6), word(7)),
         }
+    }
+
+    /// Where module `number` stands in the section.
+    pub(super) fn entry_at(number: u32) -> u64 {
+        HEAD_LEN as u64 + u64::from(number) * ROW[MODULES] as u64
     }
 
     /// The number of the module with this record.
@@ -282,32 +300,16 @@ impl<'a> Image<'a> {
         self.word(PAGES, page, 0)
     }
 
+    /// As [`Image::bits`], of a page whose bits are known to be sound.
+    pub(super) fn bits_unchecked(&self, page: u32) -> &'a [u8] {
+        &self.bits[page as usize * BITS_ROW..][..BITS]
+    }
+
     /// The words of a page that hold addresses in the interpreter's file: a bit each, the lowest of the first byte for the first.
     ///
     /// # Errors
     /// They are damaged.
     pub fn bits(&self, page: u32) -> Result<&'a [u8]> {
         bits_row(self.bits, page).map_err(|e| e.within(NAMES[Part::ImageRelocations as usize]))
-    }
-
-    /// That every page has its CRC32, and every module its pages; `bytes` is the whole file.
-    ///
-    /// # Errors
-    /// The first that has another.
-    pub fn verify(&self, bytes: &[u8]) -> Result<()> {
-        for module in 0..self.counts[MODULES] {
-            self.runs(&self.entry(module)).map(drop)?;
-        }
-        for page in 0..self.pages() {
-            let at = self.starts[0] as usize + page as usize * PAGE;
-            self.bits(page)?;
-            let actual = crc32fast::hash(&bytes[at..at + PAGE]);
-            if actual != self.crc(page) {
-                let error =
-                    Error::malformed(format!("CRC32 {:08x} of a page", self.crc(page)), format!("{actual:08x}"));
-                return Err(error.at(at));
-            }
-        }
-        Ok(())
     }
 }

@@ -30,7 +30,7 @@ pub const BYTES_HASH: usize = 24;
 pub const BYTES_DATA: usize = 32;
 
 /// Reference count of a mortal object of the image, which only debug builds have: more than are ever dropped.
-pub const MORTAL: u64 = 1 << 28;
+pub const MORTAL: u64 = 1 << 10;
 
 /// `state` of a `str`: how it is interned, its kind (bytes a character), whether it is compact, ASCII, static.
 pub mod state {

@@ -79,6 +79,7 @@ pub fn write(input: Input<'_>, file: &File) -> Result<Written> {
 
     head.hot = layout.hot;
     head.names = layout.names;
+    head.places = super::places(|part| (offsets[part], sizes[part]));
     let areas = fill(graph, layout, &head, &offsets, version_at);
     let start = Area::ALL.into_iter().find(|a| !areas[*a as usize].is_empty()).map_or(0, |a| offsets[a.part()]);
     let bits = relocations(graph, layout, &offsets, start, pages);

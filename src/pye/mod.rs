@@ -140,7 +140,7 @@ impl Header {
     /// Appends the section's bytes: in a version without images, without their rows.
     pub fn put(&self, out: &mut Vec<u8>) {
         let start = out.len();
-        let rows = if self.version.1 >= MINOR_IMAGE { &self.sections[..] } else { &self.sections[..ROWS_PORTABLE] };
+        let rows = self.rows();
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&self.version.0.to_le_bytes());
         out.extend_from_slice(&self.version.1.to_le_bytes());
@@ -219,6 +219,11 @@ impl Header {
             }
         }
         Ok(Header { version, flags, min_blob, modules, pyc_bytes, sections })
+    }
+
+    /// The rows that the header's version has, of those that are known.
+    pub fn rows(&self) -> &[(u64, u32)] {
+        &self.sections[..if self.version.1 >= MINOR_IMAGE { ROWS } else { ROWS_PORTABLE }]
     }
 
     /// Whether the file holds a package.

@@ -264,7 +264,7 @@ impl<'a> Pye<'a> {
         error.at(at).within(section).in_module(module.path)
     }
 
-    /// Checks everything: CRCs and alignment of all sections, every record, the order of records, every hole, the index, and that
+    /// Checks everything: CRCs and alignment of all sections, every record, the order of records, every hole, the index, the image, and that
     /// every module joins to a `.pyc` of the stated length, CRC32 and header. In time linear in the bytes of the file and of the `.pyc` files it
     /// holds, sorting the paths apart; these may be [`crate::limits::MAX_EXPANSION`] times the former.
     ///
@@ -298,7 +298,8 @@ impl<'a> Pye<'a> {
                 self.join(&module, &mut io::sink())?;
             }
         }
-        self.verify_index()
+        self.verify_index()?;
+        crate::image::verify::verify(self)
     }
 
     /// What can be said of records without joining the modules.

@@ -7,6 +7,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
+pub(crate) mod image;
 pub(crate) mod loader;
 pub(crate) mod objects;
 pub(crate) mod tool;

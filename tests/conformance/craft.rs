@@ -1,5 +1,6 @@
 //! Takes `.pye` files apart and puts them together again, so that one thing can be made wrong and everything else stays right.
 
+use crate::common::image::small;
 use pye::blob::Store;
 use pye::elf::write::plan;
 use pye::elf::{Section, Segment};
@@ -76,6 +77,8 @@ impl Parts {
             let (segment, align) = match store {
                 Some(_) if !begun => (Segment::Payload, 4096),
                 Some(store) => (Segment::Payload, (self.align)(store.width() as u64)),
+                None if i >= Part::ImageCode as usize => (Segment::Image, 4096),
+                None if i >= Part::Image as usize => (Segment::Image, 8),
                 None => (Segment::Meta, 1),
             };
             begun |= store.is_some() && !part.is_empty();
@@ -127,12 +130,17 @@ pub(crate) fn base(name: &str) -> Parts {
     Parts::of(&if path.is_dir() { super::link(&path) } else { super::convert(&path) })
 }
 
+/// The package with an image that no interpreter made, of objects as 3.12 lays them out.
+pub(crate) fn image() -> Vec<u8> {
+    small(&super::link(&super::spec().join("conformance/valid/package")), 12, false)
+}
+
 /// Valid files that the commands do not write.
 pub(crate) fn valid() -> Vec<(&'static str, Vec<u8>)> {
     let mut later = base("sample_312.pyc");
     later.header.version = (1, 7);
-    // A file of a later minor version, without symbols, with a section that this version reserves, and a row for it.
-    later.extra.push((".pye.image", b"a section that readers of 1.0 do not look at".to_vec()));
+    // A file of a later minor version, without symbols, with a section that this version does not know, and a row for it.
+    later.extra.push((".pye.later", b"a section that readers of 1.1 do not look at".to_vec()));
     let mut empty = base("package");
     empty.parts = Default::default();
     // Two buckets, both empty; the name that is empty.
@@ -152,5 +160,6 @@ pub(crate) fn valid() -> Vec<(&'static str, Vec<u8>)> {
         ("later_minor", later.assemble_with(&with_rows(&later.header_bytes(), ROWS + 1))),
         ("empty_package", empty.assemble()),
         ("unknown_directories", unknown.assemble()),
+        ("image", image()),
     ]
 }

@@ -147,7 +147,7 @@ fn section(rows: &mut Rows<'_>, name: &str, size: usize, pye: &Pye<'_>) {
             rows.fields(&[(2, "major version"), (2, "minor version"), (4, "flags"), (4, "min-blob"), (4, "modules")]);
             rows.fields(&[(8, "bytes of the .pyc files"), (4, "rows")]);
             rows.row(4, "reserved");
-            for (name, (size, crc)) in NAMES[1..].iter().zip(pye.header().sections) {
+            for (name, (size, crc)) in NAMES[1..].iter().zip(pye.header().rows()) {
                 rows.row(16, format!("{name}: {size} bytes, CRC32 {crc:08x}, zeros"));
             }
             rows.row(8, format!("CRC32 of the {} bytes before, zeros", Header::LEN - 8));

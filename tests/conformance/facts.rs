@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use pye::holes::{Fill, Reader};
+use pye::image::read::Image;
 use pye::marshal::version::Version;
 use pye::pye::read::{Module, Pye};
 use pye::pye::{ModuleKind, NAMES, Part};
@@ -34,7 +35,7 @@ fn facts(pye: &Pye<'_>) -> String {
     let (major, minor) = header.version;
     writeln!(out, "format {major}.{minor} flags {:#x} min-blob {}", header.flags, header.min_blob).unwrap();
     writeln!(out, "modules {} pyc-bytes {}", header.modules, header.pyc_bytes).unwrap();
-    for (name, (size, crc)) in NAMES[1..].iter().zip(header.sections) {
+    for (name, (size, crc)) in NAMES[1..].iter().zip(header.rows()) {
         writeln!(out, "section {name} size {size} crc {crc:08x}").unwrap();
     }
     let index = pye.part(Part::Index as usize).as_chunks::<4>().0;
@@ -52,10 +53,44 @@ fn facts(pye: &Pye<'_>) -> String {
             writeln!(out, "  {}", name(entry.unwrap())).unwrap();
         }
     }
+    if let Some(found) = Image::open(pye).unwrap() {
+        image(&found, &mut out);
+    }
     for (i, module) in pye.modules().enumerate() {
         record(i, &module.unwrap(), &mut out);
     }
     out
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Head and modules of an image.
+fn image(image: &Image<'_>, out: &mut String) {
+    let head = &image.head;
+    let (base, interpreter, hexversion) = (head.base, head.interpreter, head.hexversion);
+    writeln!(out, "image base {base:#x} interpreter {interpreter:#x} hexversion {hexversion:#x}").unwrap();
+    writeln!(out, "  build-id {} sample {}", hex(&head.build_id), hex(&head.sample)).unwrap();
+    writeln!(out, "  root {}", image.root).unwrap();
+    writeln!(out, "  versions {}+{}", head.versions.0, head.versions.1).unwrap();
+    let list = |numbers: &[u64]| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
+    writeln!(out, "  hot {} names {}", list(&head.hot), list(&head.names)).unwrap();
+    let bits = (0..image.pages()).flat_map(|page| image.bits(page).unwrap());
+    let marked: u32 = bits.map(|byte| byte.count_ones()).sum();
+    writeln!(out, "  pages {} relocations {marked}", image.pages()).unwrap();
+    for made in 0..image.rows().2 {
+        writeln!(out, "  made {made} {}", hex(image.made(made).unwrap())).unwrap();
+    }
+    for entry in (0..image.len() as u32).map(|number| image.entry(number)) {
+        writeln!(out, "  module record {} code {}", entry.record, entry.root).unwrap();
+        let runs = image.runs(&entry).unwrap().map(|(first, count)| format!(" {first}+{count}"));
+        writeln!(out, "    pages{}", runs.collect::<String>()).unwrap();
+        for row in entry.patches.0..entry.patches.0 + entry.patches.1 {
+            let (slot, made) = image.patch(row);
+            writeln!(out, "    slot {slot} made {made}").unwrap();
+        }
+    }
 }
 
 fn record(i: usize, module: &Module<'_>, out: &mut String) {
@@ -64,7 +99,6 @@ fn record(i: usize, module: &Module<'_>, out: &mut String) {
     let python = format!("{}.{}", r.python.0, r.python.1);
     writeln!(out, "module {i} {kind} {} python {python} level {}", name(module.name), r.optimization).unwrap();
     writeln!(out, "  path {}", name(module.path)).unwrap();
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let (magic, word) = (hex(&r.magic), hex(&r.word));
     writeln!(out, "  pyc {} crc {:08x} magic {magic} flags {} word {word}", r.pyc_len, r.pyc_crc, r.flags).unwrap();
     let (control, holes) = ((r.control, r.control_len), (r.holes, r.holes_len));

@@ -7,15 +7,18 @@ use std::path::Path;
 
 use pye::bytes::{Sink as _, zigzag};
 use pye::error::{Error, Result};
+use pye::image::read::Image;
+use pye::image::{BITS_ROW, HEAD_LEN, PAGE, shape};
 use pye::marshal::check::check;
 use pye::marshal::pyc;
 use pye::marshal::read::Parser;
 use pye::pye::directories::{ENTRY_LEN, ROWS_AT, Row};
 use pye::pye::read::Pye;
-use pye::pye::{Header, ModuleKind, NAMES, Part, ROWS, Record, payload};
+use pye::pye::{Header, ModuleKind, NAMES, Part, ROWS_PORTABLE, Record, payload};
 use pye::{blob::Store, limits};
 
-use crate::craft::{Parts, base, fix_crc, with_rows};
+use crate::common::image::{File, small};
+use crate::craft::{self, Parts, base, fix_crc, with_rows};
 use crate::{files, golden, spec};
 
 /// A row of a table of validity.md.
@@ -79,6 +82,7 @@ fn first_error(path: &Path, bytes: &[u8]) -> Option<(&'static str, Error)> {
                 name.map_err(stage("directory"))?;
             }
         }
+        Image::open(&pye).map_err(stage("image"))?;
         pye.verify().map_err(stage("verify"))
     };
     stages().err()
@@ -569,16 +573,24 @@ fn broken_pye() -> Vec<(&'static str, Vec<u8>)> {
     ));
 
     // Rows of the header.
-    out.push(("v54_fewer_rows", header(&|h| *h = with_rows(h, ROWS - 1))));
-    out.push(("v54_more_rows", header(&|h| *h = with_rows(h, ROWS + 1))));
+    out.push(("v54_fewer_rows", header(&|h| *h = with_rows(h, ROWS_PORTABLE - 1))));
+    out.push(("v54_more_rows", header(&|h| *h = with_rows(h, ROWS_PORTABLE + 1))));
     out.push((
         "v54_fewer_rows_in_a_later_minor",
         header(&|h| {
             h[10] = 1;
-            *h = with_rows(h, ROWS - 1);
+            *h = with_rows(h, ROWS_PORTABLE - 1);
+        }),
+    ));
+    out.push((
+        "v54_rows_of_the_minor_before",
+        header(&|h| {
+            h[10] = 1;
+            fix_crc(h);
         }),
     ));
     broken_directories(&sample, &package, &mut out);
+    broken_image(&mut out);
     out
 }
 
@@ -645,6 +657,128 @@ fn broken_directories(sample: &Parts, package: &Parts, out: &mut Vec<(&'static s
     let mut single = sample.clone();
     single.parts[DIRECTORIES] = vec![0; ROWS_AT];
     out.push(("v64_no_package", single.assemble()));
+}
+
+/// Of an image one thing made wrong.
+fn broken_image(out: &mut Vec<(&'static str, Vec<u8>)>) {
+    let good = File::of(craft::image());
+    let image = Part::Image;
+    let [_, patches, made, _, root, _] = good.tables;
+    let module = HEAD_LEN;
+    // All checksums right, then only those of sections, then only the header's own.
+    let lie = |change: &dyn Fn(&mut File)| {
+        let mut file = good.clone();
+        change(&mut file);
+        file.mend_inner();
+        file.mend();
+        file.bytes
+    };
+    let damage = |change: &dyn Fn(&mut File)| {
+        let mut file = good.clone();
+        change(&mut file);
+        file.mend();
+        file.bytes
+    };
+    let word = |at: usize, value: u32| lie(&|f| f.set32(image, at, value));
+    let long = |at: usize, value: u64| lie(&|f| f.set64(image, at, value));
+    out.push(("v65_crc", {
+        let mut file = good.clone();
+        file.part(image)[8] ^= 1;
+        file.bytes
+    }));
+    out.push(("v66_version", word(0, 2)));
+    out.push(("v67_reserved", word(4, 1)));
+    out.push(("v67_reserved_at_156", word(156, 1)));
+    out.push(("v68_build_id", word(28, 33)));
+    out.push(("v69_counts", word(128, 1 << 20)));
+    out.push(("v69_root", lie(&|f| f.part(image)[root] = 0xff)));
+    out.push(("v70_part_of_a_page", {
+        let mut file = good.clone();
+        file.resize(Part::ImageOnce, file.range(Part::ImageOnce).len() - 8);
+        file.mend();
+        file.bytes
+    }));
+    out.push(("v71_places", word(152, 0)));
+    out.push(("v72_pages", {
+        let mut file = good.clone();
+        file.resize(Part::ImageRelocations, file.range(Part::ImageRelocations).len() - BITS_ROW);
+        file.mend();
+        file.bytes
+    }));
+    out.push(("v72_runs", {
+        let mut file = good.clone();
+        file.resize(Part::ImagePages, file.range(Part::ImagePages).len() - 8);
+        file.mend();
+        file.bytes
+    }));
+    out.push(("v73_base", long(8, (0x2345 << 32) + 8)));
+    out.push(("v74_hot", long(72, 1 << 40)));
+    out.push(("v74_names", long(112, 1 << 40)));
+    out.push(("v75_versions", word(64, 0)));
+    out.push(("v76_root", long(module + 8, 8)));
+    out.push(("v76_runs", word(module + 20, 1 << 20)));
+    out.push(("v76_order", word(module, 1 << 20)));
+    out.push(("v77_slot", long(patches, 8)));
+    out.push(("v77_object", word(patches + 8, 0)));
+    out.push(("v78_marshal", word(made + 4, 1 << 20)));
+    out.push(("v79_runs", damage(&|f| f.part(Part::ImagePages)[0] ^= 1)));
+    out.push(("v79_outside", lie(&|f| f.set32(Part::ImagePages, 4, 1 << 20))));
+    out.push(("v80_relocations", damage(&|f| f.part(Part::ImageRelocations)[0] ^= 1)));
+    out.push(("v81_page", damage(&|f| f.part(Part::ImageData)[100] ^= 1)));
+    out.push(("v82_no_head", {
+        let mut file = good.clone();
+        file.resize(image, 0);
+        file.mend();
+        file.bytes
+    }));
+    out.push(("v83_no_package", {
+        // A package of one module, without directories, that says it is none.
+        let tree = tempfile::tempdir().unwrap();
+        let sample = spec().join("conformance/valid/sample_312.pyc");
+        fs::copy(sample, tree.path().join("sample_312.pyc")).unwrap();
+        let mut file = File::of(small(&crate::link(tree.path()), 12, false));
+        file.resize(Part::Directories, 0);
+        file.set32(Part::Header, 12, 0);
+        file.mend();
+        file.bytes
+    }));
+    out.push(("v84_no_record", word(module + 32, 1000)));
+    out.push(("v84_version", word(24, 0x030d_00f0)));
+    out.push(("v85_empty_run", lie(&|f| f.set32(Part::ImagePages, 4, 0))));
+    out.push(("v85_shared_runs", word(module + 32 + 16, good.u32(image, module + 16))));
+    let once = good.range(Part::ImageOnce).start;
+    let code = good.u64(image, module + 8) as usize - once;
+    let field = |at: usize, value: u64| lie(&|f| f.set64(Part::ImageOnce, code + at, value));
+    let to = |at: usize| good.u64(Part::ImageOnce, code + at);
+    out.push(("v86_constants", field(24, to(112))));
+    out.push(("v86_root", long(module + 8, (to(24) - good.u64(image, 8)) & !15)));
+    out.push(("v87_size", field(16, 1 << 40)));
+    out.push(("v87_between", field(136, to(136) + 8)));
+    out.push(("v88_function", lie(&|f| f.set32(Part::ImageOnce, code + shape::FLAGS, 1))));
+    out.push(("v89_count", field(0, 1)));
+    out.push(("v89_hash", lie(&|f| f.set64(Part::ImageNames, 24, 5))));
+    out.push(("v90_not_ascii", lie(&|f| f.part(Part::ImageNames)[40] = 0x80)));
+    out.push(("v91_pointer", field(24, 8)));
+    out.push(("v91_null", field(32, 0)));
+    let mark = |offset: usize| {
+        let (at, first) = (once + code + offset, good.objects().start);
+        let (page, word) = ((at - first) / PAGE, at % PAGE / 8);
+        lie(&|f| f.part(Part::ImageRelocations)[page * BITS_ROW + word / 8] ^= 1 << (word % 8))
+    };
+    out.push(("v91_marked", mark(64)));
+    out.push((
+        "v92_page",
+        lie(&|f| {
+            // Of the last run, which has the module's code.
+            let last = (f.u32(image, module + 16) + f.u32(image, module + 20) - 1) as usize * 8;
+            let (first, count) = (f.u32(Part::ImagePages, last), f.u32(Part::ImagePages, last + 4));
+            f.set32(Part::ImagePages, last, first + 1);
+            f.set32(Part::ImagePages, last + 4, count - 1);
+        }),
+    ));
+    out.push(("v93_slot", long(patches, good.u64(image, patches) + 8)));
+    out.push(("v94_fewer", word(68, good.u32(image, 68) - 1)));
+    out.push(("v95_end", long(112, good.u64(image, 112) - 8)));
 }
 
 fn name_at(parts: &Parts, at: u32) -> Vec<u8> {

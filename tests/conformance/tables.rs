@@ -4,7 +4,7 @@ use pye::blob::{Kind, Store};
 use pye::holes::REFERENCES;
 use pye::marshal::version::VERSIONS;
 use pye::marshal::{Dialect, TYPES};
-use pye::pye::{Header, ModuleKind, NAMES, OPTIMIZATION_OTHER, payload};
+use pye::pye::{Header, MINOR, MINOR_IMAGE, ModuleKind, NAMES, OPTIMIZATION_OTHER, ROWS_PORTABLE, payload};
 
 use crate::{golden, spec};
 
@@ -67,9 +67,10 @@ fn sections() {
         let store = Store::ALL.into_iter().find(|s| payload(*s) == i);
         let width = store.map_or("-".into(), |s| s.width().to_string());
         let row = i.checked_sub(1).map_or("-".into(), |row| (Header::ROWS_AT + Header::ROW_LEN * row).to_string());
-        vec![(*section).into(), row, width]
+        let since = if i > ROWS_PORTABLE { MINOR_IMAGE } else { MINOR };
+        vec![(*section).into(), row, width, since.to_string()]
     });
-    table("sections.tsv", &["name", "header_row_offset", "character_bytes"], rows);
+    table("sections.tsv", &["name", "header_row_offset", "character_bytes", "since_minor"], rows);
 }
 
 #[test]

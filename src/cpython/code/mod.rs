@@ -16,6 +16,8 @@ use pyo3::types::PyBytes;
 
 use super::memory::{bytes, word, word32};
 use crate::image::fields::Note;
+pub use crate::image::shape::{CO_OPTIMIZED, CONSTANTS, FLAGS, SIZE, TYPE, VERSION};
+use crate::image::shape::{CODE_OBJECTS, SHAPES, Shape};
 
 /// Where the fields of a code object are, in bytes from its start.
 #[derive(Debug)]
@@ -43,17 +45,6 @@ fn unknown(what: String) -> PyErr {
     PyRuntimeError::new_err(format!("code objects are laid out in an unknown way: {what}"))
 }
 
-/// Offset of `ob_type`.
-pub const TYPE: usize = 8;
-/// Offset of `ob_size`, the number of code units.
-pub const SIZE: usize = 16;
-/// Offset of the pointer to the constants, in all versions: the first field.
-pub const CONSTANTS: usize = 24;
-/// Offset of `co_flags`, in all versions.
-pub const FLAGS: usize = 48;
-/// `CO_OPTIMIZED`: fast locals; functions have it, modules and class bodies have not. `Include/cpython/code.h`.
-pub const CO_OPTIMIZED: u32 = 1;
-
 /// The fields up to `co_version` are the same in 3.12 to 3.15.
 const NUMBERS: [(&str, usize); 7] = [
     ("co_flags", FLAGS),
@@ -65,18 +56,21 @@ const NUMBERS: [(&str, usize); 7] = [
     ("co_nlocals", 80),
 ];
 const OBJECTS: [(&str, usize); 9] = [
-    ("co_consts", CONSTANTS),
-    ("co_names", 32),
-    ("co_exceptiontable", 40),
+    ("co_consts", CODE_OBJECTS[0]),
+    ("co_names", CODE_OBJECTS[1]),
+    ("co_exceptiontable", CODE_OBJECTS[2]),
     // Seen as a tuple of three kinds of names only: checked by what it is for.
-    ("co_localsplusnames", 96),
-    ("co_localspluskinds", 104),
-    ("co_filename", 112),
-    ("co_name", 120),
-    ("co_qualname", 128),
-    ("co_linetable", 136),
+    ("co_localsplusnames", CODE_OBJECTS[3]),
+    ("co_localspluskinds", CODE_OBJECTS[4]),
+    ("co_filename", CODE_OBJECTS[5]),
+    ("co_name", CODE_OBJECTS[6]),
+    ("co_qualname", CODE_OBJECTS[7]),
+    ("co_linetable", CODE_OBJECTS[8]),
 ];
-const VERSION: usize = 92;
+const V3_12: Shape = SHAPES[0];
+const V3_13: Shape = SHAPES[1];
+const V3_14: Shape = SHAPES[2];
+const V3_15: Shape = SHAPES[3];
 
 const ALL: [&Layout; 4] = [&v3_12::LAYOUT, &v3_13::LAYOUT, &v3_14::LAYOUT, &v3_15::LAYOUT];
 

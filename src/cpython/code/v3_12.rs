@@ -1,11 +1,11 @@
 //! CPython 3.12.
 
-use super::{Layout, NUMBERS, OBJECTS, VERSION};
+use super::{Layout, NUMBERS, OBJECTS, V3_12, VERSION};
 use crate::image::fields::NOTES_3_12;
 
 pub(super) const LAYOUT: Layout = Layout {
-    minor: 12,
-    size: 192,
+    minor: V3_12.minor,
+    size: V3_12.code,
     objects: OBJECTS,
     notes: NOTES_3_12,
     // after _co_firsttraceable

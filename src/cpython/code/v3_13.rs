@@ -1,11 +1,11 @@
 //! CPython 3.13: adds `co_executors`.
 
-use super::{Layout, NUMBERS, OBJECTS, VERSION};
+use super::{Layout, NUMBERS, OBJECTS, V3_13, VERSION};
 use crate::image::fields::NOTES_3_13;
 
 pub(super) const LAYOUT: Layout = Layout {
-    minor: 13,
-    size: 200,
+    minor: V3_13.minor,
+    size: V3_13.code,
     objects: OBJECTS,
     notes: NOTES_3_13,
     // after _co_firsttraceable

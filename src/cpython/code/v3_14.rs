@@ -1,11 +1,11 @@
 //! CPython 3.14: adds `_co_unique_id`, which only the free-threaded build sets.
 
-use super::{Layout, NUMBERS, OBJECTS, VERSION};
+use super::{Layout, NUMBERS, OBJECTS, V3_14, VERSION};
 use crate::image::fields::NOTES_3_14;
 
 pub(super) const LAYOUT: Layout = Layout {
-    minor: 14,
-    size: 208,
+    minor: V3_14.minor,
+    size: V3_14.code,
     objects: OBJECTS,
     notes: NOTES_3_14,
     // _co_unique_id; after _co_firsttraceable

@@ -1,11 +1,11 @@
 //! CPython 3.15: as 3.14.
 
-use super::{Layout, NUMBERS, OBJECTS, VERSION};
+use super::{Layout, NUMBERS, OBJECTS, V3_15, VERSION};
 use crate::image::fields::NOTES_3_14;
 
 pub(super) const LAYOUT: Layout = Layout {
-    minor: 15,
-    size: 208,
+    minor: V3_15.minor,
+    size: V3_15.code,
     objects: OBJECTS,
     notes: NOTES_3_14,
     // _co_unique_id; after _co_firsttraceable
