@@ -277,7 +277,7 @@ impl Packages {
                 return Ok(None);
             }
         }
-        if let Some(code) = self.from_image(py, store, number, origin) {
+        if let Some(code) = self.load_image(py, store, number, origin) {
             return Ok(Some(code));
         }
         if self.portable(py).is_err() {
@@ -446,7 +446,7 @@ impl Packages {
     }
 
     /// A module's code from the image of its package.
-    fn from_image<'py>(
+    fn load_image<'py>(
         &self,
         py: Python<'py>,
         store: usize,

@@ -363,9 +363,8 @@ impl Live {
             std::ptr::copy_nonoverlapping(template.byte_add(head).cast::<u8>(), code.byte_add(head).cast::<u8>(), rest);
             *code.byte_add(CONSTANTS).cast() = constants.into_ptr();
             for (_, at) in layout.objects.into_iter().filter(|(_, at)| *at != CONSTANTS) {
-                let part = self.part(py, self.here(word(template, at)));
-                // With a NULL among its objects the code could not even be freed.
-                let Some(part) = part else { return None };
+                // Left behind when there is no memory: with objects of the template's the code must not be freed.
+                let part = self.part(py, self.here(word(template, at)))?;
                 *code.byte_add(at).cast() = part.into_ptr();
             }
             Some(Bound::from_owned_ptr(py, code))
