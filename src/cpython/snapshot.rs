@@ -6,7 +6,7 @@
 //! text in the mapped package. Kinds that depend on the process, such as a `frozenset`, whose order follows the hashes, are noted as marshal data to be
 //! made when the module is loaded.
 //!
-//! [`super::copy`] knows how each kind is laid out.
+//! The module `copy` knows how each kind is laid out.
 
 #![allow(unsafe_code)]
 
