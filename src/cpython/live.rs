@@ -221,7 +221,7 @@ impl Live {
 
     /// Whether templates, with what is theirs, are used as they lie there. Otherwise they are read only to be copied, all of them, so that their pages stay those of the file.
     fn once_in_place(&self) -> bool {
-        self.mapped.delta() == 0 || self.objects.debug
+        self.mapped.delta() == 0 || self.objects.debug || self.names == Names::Intern
     }
 
     /// The first page of templates.
