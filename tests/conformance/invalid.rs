@@ -687,7 +687,7 @@ fn broken_image(out: &mut Vec<(&'static str, Vec<u8>)>) {
         file.bytes
     }));
     out.push(("v66_version", word(0, 2)));
-    out.push(("v67_reserved", word(4, 1)));
+    out.push(("v67_reserved", word(4, 3)));
     out.push(("v67_reserved_at_156", word(156, 1)));
     out.push(("v68_build_id", word(28, 33)));
     out.push(("v69_counts", word(128, 1 << 20)));
