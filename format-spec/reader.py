@@ -158,14 +158,14 @@ class Image:
         version, = struct.unpack_from("<I", data.ljust(4, b"\0"))
         need(version == 1, "V66", f"image version {version}")
         need(len(data) >= 176, "V69", "head cut off")
-        reserved, self.base, self.interpreter, self.hexversion, length = struct.unpack_from("<I2Q2I", data, 4)
+        self.relocation, self.base, self.interpreter, self.hexversion, length = struct.unpack_from("<I2Q2I", data, 4)
         self.build_id = data[32 : 32 + length]
         need(1 <= length <= 32 and not any(data[32 + length : 64]), "V68", f"a build-id of {length} bytes")
         self.versions = struct.unpack_from("<2I", data, 64)
         self.hot, self.names = struct.unpack_from("<5Q", data, 72), struct.unpack_from("<2Q", data, 112)
         counts = modules, patches, made, pages, root, runs = struct.unpack_from("<6I", data, 128)
         places, zeros = struct.unpack_from("<2I", data, 152)
-        need(reserved == zeros == 0, "V67", "reserved bytes of the head")
+        need(self.relocation <= 2 and zeros == 0, "V67", f"flags {self.relocation}, reserved bytes {zeros}")
         self.sample, tables, at = data[160:176], [], 176
         for count, size in zip(counts, (32, 16, 8, 4, 1)):
             need(at + count * size <= len(data), "V69", "tables cut off")
@@ -475,6 +475,7 @@ def show(pye):
         print(f"image base {image.base:#x} interpreter {image.interpreter:#x} hexversion {image.hexversion:#x}")
         print(f"  build-id {image.build_id.hex()} sample {image.sample.hex()}")
         print(f"  root {image.root}")
+        print(f"  relocation {('at-fork', 'lazy', 'never')[image.relocation]}")
         print(f"  versions {image.versions[0]}+{image.versions[1]}")
         print(f"  hot {' '.join(map(str, image.hot))} names {' '.join(map(str, image.names))}")
         marked = sum(len(image.marked(page)) for page in range(len(image.crcs)))

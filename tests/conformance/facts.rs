@@ -73,6 +73,7 @@ fn image(image: &Image<'_>, out: &mut String) {
     writeln!(out, "image base {base:#x} interpreter {interpreter:#x} hexversion {hexversion:#x}").unwrap();
     writeln!(out, "  build-id {} sample {}", hex(&head.build_id), hex(&head.sample)).unwrap();
     writeln!(out, "  root {}", image.root).unwrap();
+    writeln!(out, "  relocation {}", head.relocate.name()).unwrap();
     writeln!(out, "  versions {}+{}", head.versions.0, head.versions.1).unwrap();
     let list = |numbers: &[u64]| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
     writeln!(out, "  hot {} names {}", list(&head.hot), list(&head.names)).unwrap();

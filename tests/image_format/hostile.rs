@@ -111,10 +111,10 @@ fn every_bit_of_head_and_tables_counts_or_is_what_only_an_interpreter_can_judge(
     let good = start();
     let tables = good.tables;
     let len = good.range(Part::Image).len();
-    // `sys.hexversion` below the minor version, build-id, sample; the interpreter's place, if no address is below it; how hot a section is and which names are interned, if
+    // When to relocate, `sys.hexversion` below the minor version, build-id, sample; the interpreter's place, if no address is below it; how hot a section is and which names are interned, if
     // that is the end of a str; where the root ends and marshal data starts.
     let unknown = |at: usize| {
-        matches!(at, 16..=23 | 24..=25 | 28..=63 | 72..=127 | 144..=147 | 160..=175)
+        matches!(at, 4 | 16..=23 | 24..=25 | 28..=63 | 72..=127 | 144..=147 | 160..=175)
             || at >= tables[4]
             || (tables[2]..tables[3]).contains(&at)
     };
@@ -141,8 +141,8 @@ fn lies_of_the_head_and_the_tables_are_named() {
     let (counts, tables) = (file.counts(), file.tables);
     let word = |at: usize, value: u32| lie(|f| f.set32(Part::Image, at, value));
     let long = |at: usize, value: u64| lie(|f| f.set64(Part::Image, at, value));
-    refused("version 2", "image version 1", &word(0, 2));
-    refused("reserved", "zeros", &word(4, 1));
+    refused("version 2", "version 1, got 2", &word(0, 2));
+    refused("flags", "flags from 0 to 2", &word(4, 3));
     refused("reserved", "zeros", &word(156, 1));
     refused("an odd base", "a base at the start of a page", &long(8, (0x2345 << 32) + 8));
     refused("a base at the end", "a base at the start of a page", &long(8, u64::MAX - 4095));
