@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::marshal::version::Version;
 
 /// Run in the interpreter; prints one line of JSON.
-const PROBE: &str = include_str!("probe.py");
+const PROBE: &str = concat!(include_str!("runtime.py"), include_str!("probe.py"));
 
 /// The versions of CPython that the loader serves.
 pub const LOADABLE: std::ops::RangeInclusive<(u8, u8)> = (3, 9)..=(3, 15);
@@ -55,6 +55,14 @@ pub struct Interpreter {
     /// The directory of the Python package `pye` that it would import.
     #[serde(deserialize_with = "optional_path")]
     pub package: Option<PathBuf>,
+    /// The file that runs: `sys.executable` may be a link to it.
+    #[serde(deserialize_with = "optional_path")]
+    pub program: Option<PathBuf>,
+    /// The file that has the interpreter's own objects: the program, or `libpython`.
+    #[serde(deserialize_with = "optional_path")]
+    pub runtime: Option<PathBuf>,
+    /// Where the first byte of that file was mapped.
+    pub runtime_start: Option<u64>,
 }
 
 impl Interpreter {

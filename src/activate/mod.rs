@@ -18,6 +18,7 @@ pub mod image;
 pub mod install;
 pub mod interpreter;
 pub mod journal;
+pub mod pin;
 pub mod place;
 pub mod roots;
 

@@ -49,11 +49,20 @@ def package():
         return None
 
 
+def program():
+    """The file that is running."""
+    try:
+        return os.readlink("/proc/self/exe")
+    except (IOError, OSError):
+        return None
+
+
 def main():
     paths = sysconfig.get_paths()
     # A virtual environment's own platstdlib holds site-packages only and is not searched.
     libraries = [p for p in (paths["stdlib"], paths["platstdlib"]) if p in sys.path and os.path.isdir(p)]
     low, high = bytearray(magic())
+    file, start = runtime() or (None, None)
     in_venv = sys.prefix != getattr(sys, "base_prefix", sys.prefix)
     print(json.dumps({
         "executable": path(sys.executable),
@@ -72,6 +81,9 @@ def main():
         "sites": [path(p) for p in sites()],
         "site_packages": path(paths["purelib"]),
         "package": path(package()),
+        "program": path(program()),
+        "runtime": path(file),
+        "runtime_start": start,
     }))
 
 

@@ -14,6 +14,7 @@ mod install;
 mod link;
 mod measure;
 mod output;
+mod pin;
 mod run;
 mod trace;
 mod uninstall;
@@ -55,6 +56,7 @@ enum Command {
     Run(run::Options),
     Install(install::Options),
     Uninstall(uninstall::Options),
+    Pin(pin::Options),
     Doctor(doctor::Options),
     /// One of the processes that `measure` starts
     #[command(name = measure::READER, hide = true)]
@@ -142,6 +144,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, host: &Host) -> u8 {
         Command::Run(options) => run::run(&options, host),
         Command::Install(options) => install::run(&options, host),
         Command::Uninstall(options) => uninstall::run(&options, host),
+        Command::Pin(options) => pin::run(&options, host),
         Command::Doctor(options) => doctor::run(&options, host),
         Command::MeasureReader(options) => Ok(measure::run_reader(&options)),
     };

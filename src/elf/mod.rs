@@ -3,6 +3,7 @@
 //! Files are ELF64, little-endian, `ET_DYN` with the host's machine: what binutils, elfutils and LLVM accept without
 //! complaint and copy without moving anything. Sections are `SHT_PROGBITS`; those of one segment follow one another.
 
+pub mod fixed;
 pub mod read;
 pub mod write;
 
