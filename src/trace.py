@@ -7,7 +7,8 @@ os.fork writes one at once, so that something is known if it is killed, and over
 
 With PYE_TRACE_PROFILE in the environment it writes a log instead, in the format of profiles (format-spec/profile.md), one for
 each process. From CPython 3.12 on that is a line for each module and function when it first runs, so that a process
-can be killed at any time; before, the modules alone, at the moments named above.
+can be killed at any time, and at its end one for each function whose code was looked at; before, the modules alone, at
+the moments named above.
 """
 import sys
 
@@ -239,6 +240,35 @@ def _pye_trace():
             # One event for each code object.
             return monitoring.DISABLE
 
+        def looked_at():
+            """Functions whose code was asked for names of variables or instructions: the interpreter notes that in the code, as it does when it runs."""
+            if "tool" in log:
+                # What follows runs for the tracer, not for the program.
+                monitoring.set_events(log["tool"], 0)
+            try:
+                import ctypes
+                import gc
+            except ImportError:
+                return
+            word = ctypes.sizeof(ctypes.c_void_p)
+
+            def words(code):
+                count = code_type.__basicsize__ // word
+                return list((ctypes.c_size_t * count).from_address(id(code)))
+
+            # Which field that is: the one that is empty in code that nobody has looked at.
+            fresh = compile("0", here, "eval")
+            before = words(fresh)
+            fresh.co_varnames
+            fields = [at for at, (old, new) in enumerate(zip(before, words(fresh))) if old == 0 and new != 0]
+            if len(fields) != 1:
+                return
+            for item in gc.get_objects():
+                if type(item) is type(looked_at):
+                    code = item.__code__
+                    if ctypes.c_size_t.from_address(id(code) + fields[0] * word).value:
+                        tell("function", code.co_filename, code.co_qualname, str(code.co_firstlineno))
+
         def watch(avoid=None):
             # Not those that CPython names for debuggers, coverage and profilers.
             for tool in (4, 3, 5):
@@ -275,12 +305,14 @@ def _pye_trace():
                     tools = [monitoring.get_tool(tool) for tool in range(6) if tool != log.get("tool")]
                     if tools.count(None) == len(tools):
                         monitoring.restart_events()
-            if monitoring is None:
-                try:
+            try:
+                if monitoring is None:
                     imported()
-                except Exception:
-                    # The traced program must not notice.
-                    pass
+                elif end != "fork":
+                    looked_at()
+            except Exception:
+                # The traced program must not notice.
+                pass
 
         try:
             create()

@@ -14,7 +14,7 @@ use crate::trace;
 ///
 /// Runs the command, its input, output and exit status being its own, and writes a profile of all its Python processes together: the
 /// modules they import, in order of first import, and the functions that run (class bodies, generators, coroutines and lambdas among
-/// them), in order of first run. `pye link --image --profile FILE` puts what is used together.
+/// them), in order of first run; last, functions whose code was only looked at, as by inspect.signature. `pye link --image --profile FILE` puts what is used together.
 ///
 /// Run what the program does in earnest: start the server, send it requests of all kinds, end it. SIGTERM is passed on to the command; a
 /// process that is killed has told what it ran until then.

@@ -2,6 +2,7 @@
 //! use; what only functions that ran need comes before what their modules hold besides.
 
 use super::graph::{Graph, Kind, Ref};
+use super::shape::CODE_OBJECTS;
 use super::{ALIGN, AREAS, Area, GC_HEAD, PAGE};
 use crate::profile::Profile;
 
@@ -92,6 +93,29 @@ impl Order<'_> {
     }
 }
 
+/// The strings that code looks up or may use as keys: names of attributes and globals, and constants. Those of functions that ran and of module and class bodies,
+/// which run when they are imported; the names of local variables, and what only other functions have, nobody hashes.
+fn used_when_run(graph: &Graph, ran: impl Iterator<Item = u32>) -> Vec<bool> {
+    const NAMES: u32 = CODE_OBJECTS[1] as u32;
+    const CONSTANTS: u32 = CODE_OBJECTS[0] as u32;
+    let mut used = vec![false; graph.len()];
+    let mut stack: Vec<u32> = ran.chain(graph.modules.iter().map(|module| module.root)).collect();
+    while let Some(object) = stack.pop() {
+        if std::mem::replace(&mut used[object as usize], true) {
+            continue;
+        }
+        match graph.kind(object) {
+            Kind::Function | Kind::Once => {
+                let refs = graph.refs(object).iter().filter(|(at, _)| [NAMES, CONSTANTS].contains(at));
+                stack.extend(refs.filter_map(|(_, to)| if let Ref::Object(tuple) = to { Some(*tuple) } else { None }));
+            }
+            // A function that is made does not run by that.
+            _ => stack.extend(graph.children(object).filter(|child| graph.kind(*child) != Kind::Function)),
+        }
+    }
+    used
+}
+
 /// Lays `graph` out.
 pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
     let modules = &graph.modules;
@@ -108,6 +132,7 @@ pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
     let mut ran: Vec<(u32, u32)> = functions.iter().filter_map(|(ran, _, object)| Some(((*ran)?, *object))).collect();
     ran.sort_unstable();
     ran.iter().for_each(|(_, object)| order.visit(*object, Heat::Ran));
+    let used = used_when_run(graph, ran.iter().map(|(_, object)| *object));
     // What functions and modules of the profile share with others is met first through the profile's.
     let rank = |module: usize| (ranks[module].is_none(), ranks[module], module);
     functions.sort_by_key(|(_, module, _)| rank(*module));
@@ -135,8 +160,9 @@ pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
     queue.sort_by_key(|(area, object)| {
         let (heat, kind) = (heat(*object), graph.kind(*object));
         let group = match area {
-            Area::Names => (heat == Heat::Cold, kind == Kind::Key, heat),
-            _ => (heat == Heat::Cold, false, heat),
+            // What is written in one process stands together, apart from what is not.
+            Area::Names => (heat == Heat::Cold, kind == Kind::Key, !used[*object as usize], heat),
+            _ => (heat == Heat::Cold, false, false, heat),
         };
         (*area as usize, group)
     });
