@@ -10,6 +10,7 @@ def examine():
     import sys
 
     flags = sys.flags
+    file, start = runtime() or (None, None)
     report = {
         "executable": sys.executable,
         "implementation": getattr(getattr(sys, "implementation", None), "name", "cpython"),
@@ -18,6 +19,8 @@ def examine():
         "debug": hasattr(sys, "gettotalrefcount"),
         "gil": "t" not in getattr(sys, "abiflags", ""),
         "prefix": sys.prefix,
+        "runtime": None if file is None else os.fsdecode(file),
+        "runtime_start": start,
         "no_site": bool(flags.no_site),
         "ignore_environment": bool(flags.ignore_environment),
         "switched_off": os.environ.get("PYE") == "0",
@@ -67,7 +70,7 @@ def main():
     if program[0] == "-c":
         sys.argv[:] = ["-c"] + program[2:]
         scope = sys.modules["__main__"].__dict__
-        for name in ("examine", "main", "sys"):
+        for name in ("examine", "main", "runtime", "sys"):
             del scope[name]
         exec(compile(program[1], "<string>", "exec"), scope)
     elif program[0] == "-m":
@@ -82,4 +85,3 @@ def main():
         runpy.run_path(program[0], run_name="__main__")
 
 
-main()

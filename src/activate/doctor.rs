@@ -7,6 +7,7 @@ use std::process::{Command, ExitStatus};
 
 use serde::{Deserialize, Serialize};
 
+use super::addresses::Addresses;
 use super::command::{self, PythonLine};
 use super::environment::PACKAGES;
 use super::image::POSSIBLE;
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::image::Relocate;
 
 /// Run in the interpreter in place of the program.
-const EXAMINER: &str = include_str!("doctor.py");
+const EXAMINER: &str = concat!(include_str!("doctor.py"), include_str!("runtime.py"), "main()\n");
 
 /// What an interpreter says of itself and of pye in it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -34,6 +35,10 @@ pub struct Examination {
     pub gil: bool,
     /// `sys.prefix`.
     pub prefix: String,
+    /// The file that has the interpreter's own objects.
+    pub runtime: Option<PathBuf>,
+    /// Where its first byte is mapped.
+    pub runtime_start: Option<u64>,
     /// `-S`: no `.pth` and no `sitecustomize` is executed.
     pub no_site: bool,
     /// `-E` or `-I`: `PYTHONPATH` is not looked at.
@@ -222,6 +227,12 @@ impl Examination {
         self.servable() && POSSIBLE.contains(&(self.version.0, self.version.1))
     }
 
+    /// Where the interpreter's own objects are; nothing where no image could be used, or nothing is known.
+    pub fn addresses(&self) -> Option<Addresses> {
+        let (runtime, start) = (self.runtime.as_deref()?, self.runtime_start?);
+        self.has_image_form().then(|| Addresses::of(runtime, start).ok()).flatten()
+    }
+
     /// Whether modules are imported from a package.
     pub fn active(&self) -> bool {
         self.stores().next().is_some()
@@ -271,6 +282,15 @@ impl Examination {
                 let named = if reason.contains(path.as_str()) { reason.clone() } else { format!("{path}: {reason}") };
                 findings.push(finding(named, help));
             }
+        }
+        if let Some(Addresses::Pinned { outdated, .. }) = self.addresses() {
+            let help = format!("run `pye pin --undo`, `pye pin` and `pye install`, each with --venv {}", self.prefix);
+            findings.extend(outdated.iter().map(|path| {
+                finding(
+                    format!("{} has changed since it was pinned: this is a copy of what it was", path.display()),
+                    &help,
+                )
+            }));
         }
         if findings.is_empty() && !self.active() {
             findings.push(finding("no package was opened".into(), &again));

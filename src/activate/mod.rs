@@ -9,6 +9,7 @@
 //!                  └──────► roots ─► link ─► install ─► .pth, manifest
 //! ```
 
+pub mod addresses;
 pub mod cache;
 pub mod command;
 pub mod compile;

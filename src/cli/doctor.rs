@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::common::count;
 use super::output::{Format, table};
 use super::{Host, Status};
+use crate::activate::addresses::Addresses;
 use crate::activate::doctor::{self, Examination, Finding, Image};
 
 /// Tell whether pye is active in an interpreter, and if not why
@@ -32,6 +33,8 @@ struct Report {
     /// is possible.
     form: Option<&'static str>,
     findings: Vec<Finding>,
+    /// Where the interpreter's own objects are; null where images are not possible, or it cannot be told.
+    addresses: Option<Addresses>,
     interpreter: Examination,
     /// How the interpreter ended.
     ended: String,
@@ -48,6 +51,7 @@ pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
         active: interpreter.active(),
         form: interpreter.has_image_form().then_some("image").or(portable),
         findings: interpreter.findings(),
+        addresses: interpreter.addresses(),
         interpreter,
         ended: crate::trace::describe(ended),
     };
@@ -82,6 +86,9 @@ fn text(report: &Report) -> String {
         rows.push(["activated by".to_string(), if origins.is_empty() { "nothing".into() } else { origins.join(", ") }]);
     }
     rows.push(["form possible".to_string(), form]);
+    if let Some(addresses) = &report.addresses {
+        rows.push(["addresses".to_string(), addresses.meaning()]);
+    }
     rows.push(["state".to_string(), if report.active { "active" } else { "not active" }.to_string()]);
     let width = rows.iter().map(|[name, _]| name.len()).max().unwrap_or(0);
     let mut out: String = rows.iter().map(|[name, value]| format!("{name:<width$}  {value}\n")).collect();
