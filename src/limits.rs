@@ -46,3 +46,6 @@ pub const MAX_EXPANSION: u64 = 16;
 
 /// What a module may take in memory whatever the size of its `.pye`, in bytes.
 pub const MIN_EXPANDED: u64 = 1 << 24;
+
+/// Bytes of addresses of a program that is given another search path: the copy is as long as they are. The largest interpreters of one file take some 100 MB.
+pub const MAX_PROGRAM_SPAN: u64 = 1 << 28;

@@ -3,7 +3,7 @@
 use object::LittleEndian as LE;
 use object::elf::{self, DynamicTag, Rela64, Sym64};
 
-use super::file::File;
+use super::file::{File, moved};
 use super::{MACHINE, unknown};
 use crate::error::{Error, Result};
 
@@ -93,18 +93,18 @@ fn headers(file: &mut File) -> Result<()> {
     let base = file.base;
     let header = file.header()?;
     if header.e_entry.get(LE) != 0 {
-        header.e_entry.set(LE, header.e_entry.get(LE) + base);
+        header.e_entry.set(LE, moved(header.e_entry.get(LE), base)?);
     }
     for segment in file.program_headers()? {
         // Which only says how the stack is mapped.
         if segment.p_type.get(LE) != elf::PT_GNU_STACK {
-            segment.p_vaddr.set(LE, segment.p_vaddr.get(LE) + base);
-            segment.p_paddr.set(LE, segment.p_paddr.get(LE) + base);
+            segment.p_vaddr.set(LE, moved(segment.p_vaddr.get(LE), base)?);
+            segment.p_paddr.set(LE, moved(segment.p_paddr.get(LE), base)?);
         }
     }
     for section in file.section_headers()? {
         if section.sh_flags.get(LE).0 & elf::SHF_ALLOC.0 != 0 {
-            section.sh_addr.set(LE, section.sh_addr.get(LE) + base);
+            section.sh_addr.set(LE, moved(section.sh_addr.get(LE), base)?);
         }
     }
     Ok(())
@@ -116,7 +116,7 @@ fn dynamic(file: &mut File) -> Result<()> {
         let (tag, value) = (entry.d_tag.get(LE), entry.d_val.get(LE));
         if POINTERS.contains(&tag) {
             if value != 0 {
-                entry.d_val.set(LE, value + base);
+                entry.d_val.set(LE, moved(value, base)?);
             }
         } else if !VALUES.contains(&tag) {
             return Err(unknown("known entries in the dynamic section", format!("{:#x}", tag.0)));
@@ -135,7 +135,7 @@ fn relocations(file: &mut File) -> Result<()> {
     for (table, size) in [(elf::DT_RELA, elf::DT_RELASZ), (elf::DT_JMPREL, elf::DT_PLTRELSZ)] {
         let (Some(at), Some(size)) = (file.value(table), file.value(size)) else { continue };
         let rows = file.table_at::<Rela64<LE>>(at, size, "a table of relocations")?.to_vec();
-        let mut moved = Vec::with_capacity(rows.len());
+        let mut out = Vec::with_capacity(rows.len());
         for mut row in rows {
             let (place, addend) = (row.r_offset.get(LE), row.r_addend.get(LE));
             let kind = row.r_type(LE, false);
@@ -147,7 +147,7 @@ fn relocations(file: &mut File) -> Result<()> {
                     && word.get(LE) == addend as u64
                     && addend != 0
                 {
-                    word.set(LE, word.get(LE) + base);
+                    word.set(LE, moved(word.get(LE), base)?);
                 }
             } else if !MACHINE.kept.contains(&kind) {
                 return Err(unknown("known relocations", format!("type {} for {place:#x}", kind.0)));
@@ -156,13 +156,16 @@ fn relocations(file: &mut File) -> Result<()> {
                 if stub >= file.span() {
                     return Err(unknown("the address of a stub", format!("{stub:#x} at {place:#x}")));
                 }
-                let stub = file.moved(stub);
-                file.word(place)?.set(LE, stub);
+                // 0 stands for none: bound when the file is loaded.
+                if stub != 0 {
+                    let stub = file.moved(stub)?;
+                    file.word(place)?.set(LE, stub);
+                }
             }
-            row.r_offset.set(LE, place + file.base);
-            moved.push(row);
+            row.r_offset.set(LE, file.moved(place)?);
+            out.push(row);
         }
-        file.table_at::<Rela64<LE>>(at, size, "a table of relocations")?.copy_from_slice(&moved);
+        file.table_at::<Rela64<LE>>(at, size, "a table of relocations")?.copy_from_slice(&out);
     }
     Ok(())
 }
@@ -177,7 +180,7 @@ fn relative_words(file: &mut File) -> Result<()> {
     for (number, entry) in entries.iter().map(|entry| entry.get(LE)).enumerate() {
         let places: Vec<u64> = if entry & 1 == 0 {
             let table = file.table_at::<object::U64<LE>>(at, size, "a table of relative relocations")?;
-            table[number].set(LE, entry + base);
+            table[number].set(LE, moved(entry, base)?);
             place = entry.saturating_add(WORD);
             vec![entry]
         } else {
@@ -187,7 +190,7 @@ fn relative_words(file: &mut File) -> Result<()> {
         };
         for place in places {
             let word = file.word(place)?;
-            word.set(LE, word.get(LE).wrapping_add(base));
+            word.set(LE, moved(word.get(LE), base)?);
         }
     }
     Ok(())
@@ -197,11 +200,11 @@ fn relative_words(file: &mut File) -> Result<()> {
 fn global_offset_table(file: &mut File) -> Result<()> {
     let Some(table) = file.value(elf::DT_PLTGOT) else { return Ok(()) };
     let dynamic = file.segment(elf::PT_DYNAMIC).map_or(0, |segment| segment.p_vaddr.get(LE));
-    let moved = file.moved(dynamic);
+    let base = file.base;
     if let Ok(word) = file.word(table)
         && word.get(LE) == dynamic
     {
-        word.set(LE, moved);
+        word.set(LE, moved(dynamic, base)?);
     }
     Ok(())
 }
@@ -223,7 +226,7 @@ fn symbols(file: &mut File) -> Result<()> {
                 _ => symbol.st_type() == elf::STT_TLS,
             };
             if !kept {
-                symbol.st_value.set(LE, value.wrapping_add(base));
+                symbol.st_value.set(LE, moved(value, base)?);
             }
         }
     }

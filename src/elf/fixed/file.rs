@@ -93,7 +93,7 @@ impl File {
     /// What can be said before anything is moved.
     pub(super) fn check(&self) -> Result<()> {
         let align = self.loaded().map(|s| s.p_align.get(LE)).max().unwrap_or(1).max(1);
-        if self.base % align != 0 || self.base.checked_add(self.span()).is_none() {
+        if !self.base.is_multiple_of(align) || self.base.checked_add(self.span()).is_none() {
             let base = self.base;
             return Err(Error::malformed(format!("a base that is a multiple of {align:#x}"), format!("{base:#x}")));
         }
@@ -148,7 +148,7 @@ impl File {
         let fail = || Error::malformed(what, format!("bytes {:#x} to {:#x}", at.start, at.end)).at(at.start);
         let size = at.end.checked_sub(at.start).ok_or_else(fail)?;
         let place = place(&at, self.bytes.len()).ok_or_else(fail)?;
-        if size % size_of::<T>() as u64 != 0 {
+        if !size.is_multiple_of(size_of::<T>() as u64) {
             return Err(fail());
         }
         pod::slice_from_all_bytes_mut(&mut self.bytes[place]).map_err(|()| fail())
@@ -183,9 +183,9 @@ impl File {
         Ok(&mut words[0])
     }
 
-    /// Moves an address that is not 0, which stands for none.
-    pub(super) fn moved(&self, address: u64) -> u64 {
-        if address == 0 { 0 } else { address + self.base }
+    /// An address after the move.
+    pub(super) fn moved(&self, address: u64) -> Result<u64> {
+        moved(address, self.base)
     }
 
     /// The value of an entry of the dynamic section.
@@ -218,6 +218,11 @@ impl File {
         let help = "without one nobody can tell which build a file is; link it with --build-id";
         Err(Error::unsupported("a build-id", "none", help))
     }
+}
+
+/// `address` moved up by `base`.
+pub(super) fn moved(address: u64, base: u64) -> Result<u64> {
+    address.checked_add(base).ok_or_else(|| Error::malformed("an address that can be moved", format!("{address:#x}")))
 }
 
 /// Where a segment's bytes are.
