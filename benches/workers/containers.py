@@ -47,6 +47,11 @@ def failure(runtime):
     return None if tried.returncode == 0 else (tried.stdout.strip().splitlines() or ["exit status %d" % tried.returncode])[-1]
 
 
+def is_open(path):
+    """Whether all may look into the directory of this path, so into each on the way to it."""
+    return all(parent.stat().st_mode & 0o001 for parent in pathlib.Path(path).absolute().parents)
+
+
 def unavailable(environment, runtime=None):
     """Why there can be none here, or None."""
     if environment.scratch is None:
