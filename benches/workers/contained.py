@@ -35,13 +35,16 @@ def main():
     child, first = start(directory, root, command, rights == "none")
     signal.signal(signal.SIGTERM, lambda *_: (os.kill(child, signal.SIGTERM), signal.alarm(GRACE)))
     signal.signal(signal.SIGALRM, lambda *_: os.kill(first(), signal.SIGKILL))
-    status = os.WEXITSTATUS(wait) if os.WIFEXITED(wait := os.waitpid(child, 0)[1]) else 128 + os.WTERMSIG(wait)
+    _, status = os.waitpid(child, 0)
     signal.alarm(0)
-    sys.exit(status)
+    sys.exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
 
 
 def mount(*arguments):
-    subprocess.run(["mount", *arguments], check=True)
+    done = subprocess.run(["mount", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    if done.returncode != 0:
+        # The second line is about where to look further.
+        raise OSError((done.stdout.splitlines() or ["mount: exit status %d" % done.returncode])[0])
 
 
 def start_namespaces(directory, root, command, bare):
@@ -62,7 +65,7 @@ def start_namespaces(directory, root, command, bare):
             os.chroot(root)
             os.chdir(here)
             os.execvp(command[0], command)
-        except (OSError, subprocess.CalledProcessError) as error:
+        except OSError as error:
             sys.stderr.write("%s: %s\n" % (command[0], error))
         finally:
             os._exit(127)
@@ -95,8 +98,12 @@ def start_runc(directory, root, command, bare):
             os._exit(127)
 
     def first():
-        with open(number_file) as file:
-            return int(file.read())
+        try:
+            with open(number_file) as file:
+                return int(file.read())
+        except (OSError, ValueError):
+            # Not yet started.
+            return child
 
     return child, first
 
@@ -121,4 +128,7 @@ def is_inherited(fd):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit("container: %s" % error)

@@ -52,14 +52,19 @@ def is_open(path):
     return all(parent.stat().st_mode & 0o001 for parent in pathlib.Path(path).absolute().parents)
 
 
-def unavailable(environment, runtime=None):
-    """Why there can be none here, or None."""
-    if environment.scratch is None:
+def impossible(runtime=None):
+    """Why there can be none on this machine, or None."""
+    if not os.path.isdir("/dev/shm"):
         return "no /dev/shm: the upper directory of an overlay over / must lie elsewhere"
     if os.geteuid() != 0:
         return "only root may mount overlays"
+    return failure(runtime or usual())
+
+
+def unavailable(environment, runtime=None):
+    """Why there can be none of what `environment` has, or None."""
     root = os.stat("/").st_dev
     for path in (environment.python, environment.about["stdlib"], environment.work):
         if os.stat(path).st_dev != root:
             return "%s is not on the root file system" % path
-    return failure(runtime or usual())
+    return impossible(runtime)
