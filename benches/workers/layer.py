@@ -1,5 +1,6 @@
 """A layer of a container image: what demo/container/build-layer writes, by way of an archive."""
 import os
+import shutil
 import subprocess
 
 import containers
@@ -23,6 +24,7 @@ def build(measured, site, build_layer, profile, scratch, archive):
         raise CannotMeasure("the layer removes files of those below, which this script does not handle: %s" % removed[0])
     # The GNU format has times in whole seconds, cut off, as container engines write them.
     subprocess.run(["tar", "--create", "--format=gnu", "--file", str(archive), "--directory", str(upper), "."], check=True)
+    shutil.rmtree(str(upper))
     return done.stdout.rstrip()
 
 

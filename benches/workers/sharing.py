@@ -82,7 +82,8 @@ def draw(one):
     rows = [["worker", "USS A", "USS C", "total PSS A", "total PSS C", "USS A, of PYE=0", "USS C, of PYE=0"]]
     for name in ("stock", "pye"):
         of_memory = one[name]["memory"]
-        rows.append(["PYE=0" if name == "stock" else "image", *(mb(uss(of_memory[stage])) for stage in "AC"), *(mb(of_memory[stage]["total_pss"]) for stage in "AC"),
+        rows.append(["PYE=0" if name == "stock" else "image", *(mb(uss(of_memory[stage])) for stage in "AC"),
+                     *(mb(of_memory[stage]["total_pss"]) for stage in "AC"),
                      *("%.3f" % ratio(one, stage) if name == "pye" else "" for stage in "AC")])
     return text + "\n" + table(rows, markdown=False) + "%d answers, %d different\n" % (one["answers"]["number"], one["answers"]["different"])
 
@@ -119,7 +120,8 @@ def _not_used(found, times_kept):
     wrong = []
     for store in (store for each in found["activations"] for store in each["loaded"]["stores"]):
         if store["image"]["relocation"] != "none":
-            wrong.append("%s: relocated, for the interpreter is not where it was when the image was made: take one at a fixed address, or pin it" % store["path"])
+            wrong.append("%s: relocated, for the interpreter is not where it was when the image was made: take one at a fixed address, or pin it"
+                         % store["path"])
         if store["fallbacks"]:
             wrong.append("%s: left to the stock import: %s" % (store["path"], store["fallbacks"]))
         if times_kept and store["directories_changed"]:
