@@ -12,10 +12,10 @@ IMAGE_PYTHONS ?=
 BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test stage wheel demo demo-files bench bench-workers bench-image bench-smoke bless fuzz doc lint deny ci clean
+.PHONY: help tools test stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The tests of the ELF files run what a user would run on them. As root on Debian that is installed here; elsewhere the tests name
 # what they miss, and with PYE_REQUIRE_TOOLS=1 fail for it.
@@ -57,6 +57,10 @@ bench-workers: tools ## Measure Django and science workers in memory, time and r
 
 bench-image: tools ## Measure what images must reach, on the interpreters IMAGE_PYTHONS (virtual environments or programs; hours)
 	benches/image $(IMAGE_PYTHONS) -- $(BENCH_ARGS) $(WORKERS_ARGS)
+
+bench-containers: ## Show that containers share images, by page frames (root; WORKERS_ARGS="--python PYTHON", one at a fixed address)
+	python/stage >/dev/null
+	benches/containers $(WORKERS_ARGS)
 
 bench-smoke: tools ## Run all benchmarks once on a small corpus, to see that they work
 	benches/corpus --small

@@ -55,6 +55,8 @@ class Environment:
     about    what DESCRIBE says of it
     work     directory for what is made for this environment; in it `workloads` and `sites`, copies
     scratch  directory in memory, where there is one, for databases and tables: no disk in the figures
+    layers   directories that containers have over the machine's root, the topmost first
+    runtime  what starts containers; None for the usual one
     """
 
     def __init__(self, python, work, scratch):
@@ -62,6 +64,8 @@ class Environment:
         self.about = describe(python)
         self.work = work
         self.scratch = scratch
+        self.layers = []
+        self.runtime = None
         self.workloads = work / "workloads"
         self.sites = work / "sites"
         # So that no .pyc appears in the checkout.

@@ -16,7 +16,8 @@ Launch modes:
   preload  the parent imports, then forks
   spawn    each worker is a program of its own (django: a gunicorn with one worker)
   container
-           the same, each in a root file system of its own, overlays with the machine's as lower directory (needs root)
+           the same, each in a root file system of its own, overlays with the machine's as lower directory, and in a PID namespace of
+           its own; started by runc where it is there (needs root)
 Stages, at which memory is read while all workers live:
   A        imports done, or just forked          C  after real work and gc.collect()
   B        after gc.collect()                    D  after taking and dropping a reference to every object

@@ -63,6 +63,19 @@ def parent_of(pid):
         return int(file.read().rpartition(")")[2].split()[1])
 
 
+def outside(pid, namespace):
+    """The number that the process `pid` of the PID namespace with the inode number `namespace` has here."""
+    for name in os.listdir("/proc"):
+        # Processes come and go, and those of others may not be looked into.
+        with contextlib.suppress(OSError):
+            if name.isdigit() and os.stat("/proc/%s/ns/pid" % name).st_ino == namespace:
+                with open("/proc/%s/status" % name) as file:
+                    numbers = next(line for line in file if line.startswith("NSpid:")).split()
+                if int(numbers[-1]) == pid:
+                    return int(name)
+    raise Ended("no process %d in the PID namespace %d: it has ended" % (pid, namespace))
+
+
 def within(seconds, what, done):
     """Asks `done` until it is true; TimeoutError after `seconds`."""
     end = time.monotonic() + seconds

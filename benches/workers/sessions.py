@@ -93,7 +93,7 @@ class Django:
                     command = activation.command(
                         environment, environment.python.parent / "gunicorn", *options, "--workers", each, "--bind", bind, "project.wsgi")
                     if mode == "container":
-                        command = containers.command(scratch, number, command)
+                        command = containers.command(scratch, number, command, environment.layers, environment.runtime)
                     servers.append(stack.enter_context(processes.started(
                         command, activation.environment(environment, **variables), os.path.join(str(environment.work), "log"),
                         directory=str(self.directory(environment)), pass_fds=(send,), before_exec=before_exec)))
@@ -114,7 +114,9 @@ class Django:
 
 class _DjangoSession(Session):
     def __init__(self, ready, servers, pool):
-        super().__init__([one["pid"] for one in ready], [server.pid for server in servers])
+        workers = [processes.outside(one["pid"], one["namespace"]) for one in ready]
+        # gunicorn itself, which what started it may have left waiting for it.
+        super().__init__(workers, sorted({processes.parent_of(worker) for worker in workers}))
         self._servers = servers
         self._ports = [one["port"] for one in ready]
         self._pool = pool
@@ -135,8 +137,7 @@ class _DjangoSession(Session):
         return list(self._pool.map(one, range(len(self._ports)), self._ports))
 
     def end(self):
-        # gunicorn itself, which a tracer may have started.
-        for arbiter in {processes.parent_of(worker) for worker in self.workers}:
+        for arbiter in self.parents:
             os.kill(arbiter, signal.SIGTERM)
         processes.within(PATIENCE, "the end of gunicorn", lambda: all(map(processes.has_ended, self._servers)))
 
@@ -170,7 +171,7 @@ class Science:
                 fds = [one.fileno() for one in group]
                 command = activation.command(environment, "worker.py", how, scratch, first, *fds)
                 if mode == "container":
-                    command = containers.command(scratch, first, command)
+                    command = containers.command(scratch, first, command, environment.layers, environment.runtime)
                 started.append(stack.enter_context(processes.started(
                     command, activation.environment(environment), os.path.join(str(environment.work), "log"),
                     directory=str(self.directory(environment)), pass_fds=fds, before_exec=before_exec)))
@@ -188,7 +189,7 @@ class _ScienceSession(Session):
         self._sockets = sockets
         self._started = started
         self._files = [one.makefile("rb") for one in sockets]
-        super().__init__([answer["pid"] for answer in self._answers()], [])
+        super().__init__([processes.outside(answer["pid"], answer["namespace"]) for answer in self._answers()], [])
 
     def _answers(self):
         """One line from each worker."""

@@ -1,4 +1,5 @@
 """All that was asked for, measured."""
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -25,8 +26,9 @@ from activation import Unavailable
 from progress import note
 
 
-def measure(chosen):
-    """All that was asked for, as the value that --json writes."""
+@contextlib.contextmanager
+def surroundings(chosen):
+    """The Environment that was asked for, made where it is not there."""
     out = chosen.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     if chosen.venv:
@@ -38,11 +40,17 @@ def measure(chosen):
     work.mkdir(exist_ok=True)
     memory_directory = "/dev/shm" if pathlib.Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=memory_directory, prefix="workers-") as scratch:
-        measured = environment.Environment(python, work, scratch)
+        yield environment.Environment(python, work, scratch)
+
+
+def measure(chosen):
+    """All that was asked for, as the value that --json writes."""
+    with surroundings(chosen) as measured:
+        about = measured.about
         results = {"memory": [], "forecast": [], "time": [], "nothing": [], "requests": [], "unavailable": {}, "failed": {}}
         for name in chosen.workloads if set(options.OF_WORKLOADS) & set(chosen.parts) else ():
             if measured.lacks(name):
-                raise environment.CannotMeasure("%s lacks %s" % (python.parent.parent, ", ".join(measured.lacks(name))))
+                raise environment.CannotMeasure("%s lacks %s" % (measured.python.parent.parent, ", ".join(measured.lacks(name))))
             measure_workload(measured, sessions.WORKLOADS[name], chosen, results)
         measure_python(measured, chosen, results)
     results["interpreter"] = {"version": about["version"], "fixed": about["fixed"]}

@@ -17,6 +17,7 @@ import processes
 import rates
 import report
 import report_programs
+import sharing
 import targets
 import timing
 import visits
@@ -40,7 +41,49 @@ def cells(text):
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
 
 
+def layer(same=95, copied=0, uss=55, different=0, relocation="none", changed=0, fallbacks=()):
+    """What benches/containers keeps of a layer: workers with 100 pages of an image, and 100 MB of USS with PYE=0."""
+    store = {"path": "a.pye", "image": {"state": "mapped", "relocation": relocation}, "fallbacks": dict(fallbacks), "directories_changed": changed}
+    section = {"resident": 100, "same frames in all": same, "copied by a write": copied}
+    memory_of = lambda uss: {stage: snapshot(uss, uss) for stage in "AC"}
+    return {"status": {"activations": [{"reason": None, "loaded": {"stores": [store]}}]}, "stock": {"memory": memory_of(100)},
+            "pye": {"memory": memory_of(uss), "sections": {stage: {".pye.image.code": section} for stage in "AC"}},
+            "answers": {"number": 3, "different": different, "first": []}}
+
+
 class Tests(unittest.TestCase):
+    def test_containers_that_share_too_little_are_told_of(self):
+        self.assertEqual(sharing.missed(layer(), times_kept=True), [])
+        # What was written to is a container's own.
+        self.assertEqual(sharing.missed(layer(same=65, copied=30), times_kept=True), [])
+        self.assertEqual(sharing.missed(layer(changed=2), times_kept=False), [])
+        for wrong, says in [(layer(same=89), "89.0 %"), (layer(same=60, copied=30), "85.7 %"), (layer(same=0, copied=100), "no page"),
+                            (layer(uss=61), "0.610"), (layer(different=1), "1 of 3 answers"), (layer(relocation="at-fork"), "relocated"),
+                            (layer(changed=2), "2 directories"), (layer(fallbacks={"stale": 1}), "left to the stock import")]:
+            found = sharing.missed(wrong, times_kept=True)
+            self.assertEqual(len(found), 1)
+            self.assertIn(says, found[0])
+        unused = layer()
+        unused["status"]["activations"][0]["loaded"]["stores"][0]["image"]["state"] = "another build"
+        self.assertIn("another build", sharing.missed(unused, times_kept=True)[0])
+
+    def test_pages_must_be_the_same_in_all_containers_not_only_in_two(self):
+        pairs = {(1, 2): [{"s": {"resident": 10, "same frames in all": 9, "copied by a write": 1}}] * 2,
+                 (1, 3): [{"s": {"resident": 10, "same frames in all": 4, "copied by a write": 1}}] * 2}
+        measure, sharing.measure = sharing.measure, lambda pye, pids: pairs[tuple(pids)]
+        try:
+            self.assertEqual(sharing.sections(None, [1, 2, 3]), {"s": {"resident": 10, "same frames in all": 4, "copied by a write": 1}})
+        finally:
+            sharing.measure = measure
+
+    def test_a_process_is_found_by_its_number_in_its_namespace(self):
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+        with open("/proc/self/status") as file:
+            inside = int(next(line for line in file if line.startswith("NSpid:")).split()[-1])
+        self.assertEqual(processes.outside(inside, namespace), os.getpid())
+        with self.assertRaises(processes.Ended):
+            processes.outside(inside, 1)
+
     def test_both_styles_of_a_table_hold_the_same_cells(self):
         rows = [["name", "MB", "empty"], ["é", "12", ""]]
         self.assertEqual(table(rows, markdown=False), "name  MB\né     12\n")

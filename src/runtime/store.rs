@@ -446,7 +446,7 @@ impl Store {
             Some(stamp) => {
                 let place = if relative.is_empty() { self.root.clone() } else { self.absolute(relative, "") };
                 match fs::metadata(place) {
-                    Ok(meta) if nanoseconds(&meta) == Some(stamp) => State::Unchanged,
+                    Ok(meta) if is_time(&meta, stamp) => State::Unchanged,
                     _ => State::Changed,
                 }
             }
@@ -590,9 +590,14 @@ fn source_of(path: &str) -> Option<String> {
     cached.then(|| if place.is_empty() { format!("{name}.py") } else { format!("{place}/{name}.py") })
 }
 
-/// The modification time in nanoseconds since 1970.
-fn nanoseconds(meta: &Metadata) -> Option<i64> {
-    meta.mtime().checked_mul(1_000_000_000)?.checked_add(meta.mtime_nsec())
+/// Nanoseconds of a second.
+const SECOND: i64 = 1_000_000_000;
+
+/// Whether the modification time is `stamp`, in nanoseconds since 1970, or that cut off to whole seconds: so the layers of container images
+/// keep it, whose files have otherwise times as fine as the clock. Only a change within the same second, of a directory that is then
+/// archived with the package, would go unnoticed.
+fn is_time(meta: &Metadata, stamp: i64) -> bool {
+    meta.mtime() == stamp.div_euclid(SECOND) && [0, stamp.rem_euclid(SECOND)].contains(&meta.mtime_nsec())
 }
 
 #[cfg(test)]
@@ -728,6 +733,37 @@ mod tests {
         store.invalidate();
         assert_eq!(say(&mut store, "", "nothing", &ours), "ask");
         assert_eq!(say(&mut store, "pkg", "nothing", &ours), "absent", "another directory");
+    }
+
+    /// Container images keep times in whole seconds.
+    #[test]
+    fn a_directory_whose_time_was_cut_off_to_seconds_is_unchanged() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("tree");
+        plant(&root, &["m.py", "__pycache__/m.cpython-312.pyc"]);
+        // Half a second after 1970 and before: cut off is downwards.
+        for (linked, unchanged, changed) in [
+            (1_500_000_000, [1_500_000_000, 1_000_000_000], [1_500_000_001, 1_250_000_000, 2_000_000_000, 0]),
+            (-500_000_000, [-500_000_000, -1_000_000_000], [-499_999_999, -750_000_000, 0, -2_000_000_000]),
+            (3_000_000_000, [3_000_000_000; 2], [3_000_000_001, 3_500_000_000, 2_000_000_000, 4_000_000_000]),
+        ] {
+            let set = |ns: i64| {
+                let parts = (ns.div_euclid(SECOND), ns.rem_euclid(SECOND) as u64);
+                let whole = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(parts.0.max(0) as u64)).unwrap();
+                let whole = whole - Duration::from_secs(parts.0.min(0).unsigned_abs());
+                File::open(&root).unwrap().set_modified(whole + Duration::from_nanos(parts.1)).unwrap();
+            };
+            set(linked);
+            let mut store = store(&root);
+            let ours = target((3, 12), 0);
+            for (times, answer) in [(&unchanged[..], "absent"), (&changed[..], "ask")] {
+                for ns in times {
+                    set(*ns);
+                    store.invalidate();
+                    assert_eq!(say(&mut store, "", "nothing", &ours), answer, "{ns} of {linked}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 """gunicorn's settings. What the benchmark needs beyond them is asked for in the environment, and off otherwise:
 
-BENCH_READY_FD   each worker writes a line of JSON to it when its application is loaded: {"pid": …, "port": …}
+BENCH_READY_FD   each worker writes a line of JSON to it when its application is loaded: {"pid": …, "namespace": the inode
+                 number of its PID namespace, "port": …}
 BENCH_STAGES     each worker listens on a port of its own as well, where /stage/collect and /stage/sweep do what they say
 BENCH_FREEZE     gc.freeze() before the fork, as the documentation of gc has it (with preload_app)
 """
@@ -48,7 +49,7 @@ def post_worker_init(worker):
         port = worker.bench_listener.getsockname()[1]
         worker.wsgi = _answering_stages(worker.wsgi)
     if _ready >= 0:
-        os.write(_ready, json.dumps({"pid": os.getpid(), "port": port}).encode() + b"\n")
+        os.write(_ready, json.dumps({"pid": os.getpid(), "namespace": os.stat("/proc/self/ns/pid").st_ino, "port": port}).encode() + b"\n")
 
 
 def _answering_stages(application):

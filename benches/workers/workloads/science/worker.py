@@ -6,8 +6,8 @@ MODE       fork      forks, and each child imports
            spawn     is the only worker
 DIRECTORY  where the workers may write
 FIRST      the number of the first worker; it decides what data it works on
-FD         a socket of each worker: it says {"pid": …} when it is at stage A, then reads one word a line (collect, work,
-           sweep), does it and answers with a line of JSON, until the socket is closed
+FD         a socket of each worker: it says {"pid": …, "namespace": the inode number of its PID namespace} when it is at stage A,
+           then reads one word a line (collect, work, sweep), does it and answers with a line of JSON, until the socket is closed
 """
 import gc
 import json
@@ -22,7 +22,7 @@ def attend(fd, directory, number):
     """One worker, until its socket is closed."""
     with open(fd, "r+b", buffering=0) as socket:
         say = lambda value: socket.write(json.dumps(value).encode() + b"\n")
-        say({"pid": os.getpid()})
+        say({"pid": os.getpid(), "namespace": os.stat("/proc/self/ns/pid").st_ino})
         # One word at a time is under way, so that a read returns one line.
         while True:
             word = socket.read(100).decode().strip()
