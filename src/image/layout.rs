@@ -176,7 +176,7 @@ pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
     for (area, object) in queue {
         let end = &mut layout.sizes[area as usize];
         let kind = graph.kind(object);
-        if matches!(kind, Kind::Tuple | Kind::OnceTuple) {
+        if kind.is_tuple() {
             *end += GC_HEAD as u64;
         }
         layout.spots[object as usize] = Spot { area, at: *end };

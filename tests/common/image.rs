@@ -177,7 +177,7 @@ pub(crate) fn with_image(package: &[u8], build: &Build, profile: &dyn Use) -> (V
     let pye = Pye::open(package).unwrap();
     let graph = &build.graph;
     let layout = layout::layout(graph, profile);
-    let code = (0..graph.len() as u32).filter(|n| matches!(graph.kind(*n), Kind::Function | Kind::Once)).count();
+    let code = (0..graph.len() as u32).filter(|n| graph.kind(*n).is_code()).count();
     let head = Head {
         base: BASE,
         interpreter: INTERPRETER,
