@@ -30,6 +30,7 @@ use crate::image::shape::Shape;
 const MAX_DEPTH: usize = 2_000;
 /// Deepest nesting of class bodies that are copied for each load. Deeper ones are used where they are.
 const MAX_ONCE: usize = 64;
+
 /// How objects look in the running interpreter.
 #[derive(Debug)]
 pub struct Objects {

@@ -8,9 +8,8 @@ use pyo3::ffi;
 
 use super::space::Space;
 use crate::cpython::code::SIZE;
-use crate::cpython::copy::{state, text};
-use crate::cpython::memory::{word, word32};
-use crate::image::shape::text_size;
+use crate::cpython::copy::{state, text, text_size};
+use crate::cpython::memory::word;
 use crate::image::{ALIGN, Area};
 
 /// What names are to a process.
@@ -149,12 +148,13 @@ impl Space {
         while at < end {
             let object = at as *mut ffi::PyObject;
             // SAFETY: the section holds str objects one after the other, each at a multiple of 16 bytes, and then zeros.
-            let (length, flags) = unsafe { (word(object, text::LENGTH), word32(object, text::STATE)) };
-            // What fills the last page is of no size.
-            let Some(size) = text_size(length, flags) else { return };
+            let Some(size) = (unsafe { text_size(object) }) else {
+                // What fills the last page.
+                return;
+            };
             each(object);
-            // Length and kind of a str never change, whatever was done to it.
-            at = (at + size).next_multiple_of(ALIGN as u64);
+            // It has not changed, whatever was done to the str.
+            at = (at + size as u64).next_multiple_of(ALIGN as u64);
         }
     }
 }
