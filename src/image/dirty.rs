@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::fields::{self, Field, RELOCATED, Type, UNCHANGED, field_of};
+use super::fields::{self, Field, RELOCATED, UNCHANGED, field_of};
 use super::objects::{Counts, Objects};
 use super::read::Image;
+use super::shape::Type;
 use super::{AREAS, Area, PAGE};
 use crate::bytes::u64_at;
 use crate::error::Result;

@@ -5,7 +5,7 @@
 //! - [`layout`]: which object goes where, by what will be written and by what is used;
 //! - [`mod@write`]: the sections, with addresses, in a copy of the package;
 //! - [`read`]: the head of an image and its tables;
-//! - [`shape`], [`fields`]: how objects are laid out;
+//! - [`shape`], [`fields`], `types`: how objects are laid out, and told from one another;
 //! - [`mod@verify`]: everything that can be checked without an interpreter;
 //! - [`objects`]: the objects of an image, found again in its file;
 //! - [`dirty`]: what of its pages a process has written, and why.
@@ -19,6 +19,7 @@ pub mod layout;
 pub mod objects;
 pub mod read;
 pub mod shape;
+mod types;
 pub mod verify;
 pub mod write;
 

@@ -12,6 +12,7 @@ use crate::cpython::code::{CONSTANTS, SIZE};
 use crate::cpython::copy::BYTES_DATA;
 use crate::cpython::memory::word;
 use crate::image::Area;
+use crate::image::shape::Slot;
 
 /// Objects that were made for this process, by the address of the slot they are for.
 pub(super) type Made<'py> = HashMap<u64, Bound<'py, PyAny>>;
@@ -57,7 +58,7 @@ impl Space {
             let rest = layout.size + 2 * units - head;
             std::ptr::copy_nonoverlapping(template.byte_add(head).cast::<u8>(), code.byte_add(head).cast::<u8>(), rest);
             *code.byte_add(CONSTANTS).cast() = constants.into_ptr();
-            for (_, at) in layout.objects.into_iter().filter(|(_, at)| *at != CONSTANTS) {
+            for Slot { at, .. } in layout.objects.into_iter().filter(|slot| slot.at != CONSTANTS) {
                 // Left behind when there is no memory: with objects of the template's the code must not be freed.
                 let part = self.part(py, self.here(word(template, at)))?;
                 *code.byte_add(at).cast() = part.into_ptr();

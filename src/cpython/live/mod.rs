@@ -32,6 +32,7 @@ use super::memory::word;
 use super::pages::{self, Pages};
 use super::snapshot::{Objects, Snapshot};
 use crate::image::read::{Entry, Image};
+use crate::image::shape::FILENAME;
 use crate::image::{AREAS, Area, PAGE, Relocate, SAMPLE, write};
 use crate::map::Placed;
 use crate::pye::Part;
@@ -201,10 +202,9 @@ impl Live {
         let entry = self.space.image.entry(number);
         self.space.prepare_module(&entry)?;
         let root = self.root(&entry);
-        let [.., (_, filename), _, _, _] = self.space.objects.code.objects;
         // SAFETY: the root of a module is a template of code in the image, whose pages are ready; it refers to its `co_filename`.
         let same = unsafe {
-            let name = self.space.here(word(root, filename));
+            let name = self.space.here(word(root, FILENAME));
             Bound::from_borrowed_ptr(py, name).eq(origin)
         };
         if !same.unwrap_or(false) {

@@ -39,7 +39,7 @@ impl Space {
             let slots: Vec<usize> = unsafe {
                 match self.type_of(object) {
                     kind if kind == self.objects.code_type => {
-                        self.objects.code.objects.iter().map(|(_, at)| *at).collect()
+                        self.objects.code.objects.iter().map(|slot| slot.at).collect()
                     }
                     kind if kind == tuple_type => (0..word(object, SIZE) as usize).map(|i| first + 8 * i).collect(),
                     _ => continue,
