@@ -5,6 +5,7 @@
 //! - [`layout`]: which object goes where, by what will be written and by what is used;
 //! - [`mod@write`]: the sections, with addresses, in a copy of the package;
 //! - [`read`]: the head of an image and its tables;
+//! - `relocations`: where pages hold addresses of the interpreter's;
 //! - [`shape`], [`fields`], `types`: how objects are laid out, and told from one another;
 //! - [`mod@verify`]: everything that can be checked without an interpreter;
 //! - [`objects`]: the objects of an image, found again in its file;
@@ -18,6 +19,7 @@ pub mod graph;
 pub mod layout;
 pub mod objects;
 pub mod read;
+pub(crate) mod relocations;
 pub mod shape;
 mod types;
 pub mod verify;

@@ -9,7 +9,8 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::graph::{Graph, Ref};
 use super::layout::Layout;
-use super::{AREAS, Area, BITS, BITS_ROW, Counts, GC_HEAD, Head, PAGE};
+use super::relocations::Rows;
+use super::{AREAS, Area, BITS_ROW, Counts, GC_HEAD, Head, PAGE};
 use crate::bytes::Sink as _;
 use crate::elf;
 use crate::error::{Error, Result};
@@ -152,25 +153,19 @@ fn fill(graph: &Graph, layout: &Layout, head: &Head, offsets: &[u64], version_at
     areas
 }
 
-/// The bits of all pages, from the file's offset `start` on.
+/// The rows of all pages, from the file's offset `start` on.
 fn relocations(graph: &Graph, layout: &Layout, offsets: &[u64], start: u64, pages: u32) -> Vec<u8> {
-    let mut rows = vec![0; pages as usize * BITS_ROW];
+    let mut rows = Rows::default();
     for object in 0..graph.len() as u32 {
         let spot = layout.spots[object as usize];
         let first = offsets[spot.area.part()] + spot.at - start;
         for (at, to) in graph.refs(object) {
             if matches!(to, Ref::Interpreter(_)) {
-                let word = (first + u64::from(*at)) as usize / 8;
-                let (page, word) = (word / (PAGE / 8), word % (PAGE / 8));
-                rows[page * BITS_ROW + word / 8] |= 1 << (word % 8);
+                rows.mark(first + u64::from(*at));
             }
         }
     }
-    for row in rows.chunks_mut(BITS_ROW) {
-        let crc = crc32fast::hash(&row[..BITS]);
-        row[BITS..].copy_from_slice(&crc.to_le_bytes());
-    }
-    rows
+    rows.seal(pages)
 }
 
 /// The tables of modules, runs and patches.
