@@ -109,6 +109,9 @@ impl Relocate {
     }
 }
 
+/// What `pye.status()` says of the state of an image that is used; of another, why it is not.
+pub const MAPPED: &str = "mapped";
+
 /// Which build of the interpreter objects are laid out for, and at which addresses: the first 64 bytes of the heads of images and of [caches](crate::cache).
 /// Little-endian.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
