@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::activate::install::Step;
+use crate::activate::step::Step;
 use crate::activate::{MIN_BLOB, MIN_BYTES};
 use crate::convert;
 use crate::error::Error;
