@@ -145,6 +145,9 @@ pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
         numbers.iter().for_each(|module| order.visit(modules[*module].root, heat(*module)));
     }
 
+    // Of another nothing would say where it goes, and it would be written over what stands at the start of a section.
+    debug_assert_eq!(order.met.len(), graph.len(), "objects that no module leads to");
+
     let area = |object: u32| match graph.kind(object) {
         Kind::Function => Area::Code,
         Kind::Name | Kind::Key => Area::Names,
