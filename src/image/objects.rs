@@ -1,10 +1,6 @@
 //! The objects of an image, found again in its file: by following pointers from the code of modules, without an interpreter. Types are told by where they are met:
 //! a module's root is code, its constants are a tuple, its file name is a `str`. Nothing that is read here is trusted: what does not lie in the image is passed over.
 
-use std::collections::HashMap;
-
-use foldhash::fast::FixedState;
-
 use super::read::Image;
 use super::shape::{self, Shape, Type, state, text};
 use super::types::Types;
@@ -225,6 +221,3 @@ impl<'a> Objects<'a> {
             .find(|area| (self.image.starts[*area as usize]..self.image.starts[*area as usize + 1]).contains(&offset))
     }
 }
-
-/// Counts by key; hashed without a seed, for the order is never used.
-pub(super) type Counts<K, V> = HashMap<K, V, FixedState>;

@@ -2,6 +2,8 @@
 //!
 //! Types are learnt from where objects stand (`types`). Of those that are not, numbers, only the head can be checked.
 
+use std::ops::{Range, RangeInclusive};
+
 use super::read::{Entry, Image};
 use super::shape::{self, Shape, Type, state, text};
 use super::types::Types;
@@ -13,7 +15,7 @@ use crate::pye::read::Pye;
 use crate::pye::{ModuleKind, NAMES, Part};
 
 /// Sections of the image, in the package.
-const PARTS: std::ops::RangeInclusive<usize> = Part::Image as usize..=Part::ImageOnce as usize;
+const PARTS: RangeInclusive<usize> = Part::Image as usize..=Part::ImageOnce as usize;
 
 /// Checks the image of a package whose sections have their CRC32.
 ///
@@ -195,7 +197,7 @@ impl<'i, 'a> Walk<'i, 'a> {
         let patches = entry.patches.0..entry.patches.0 + entry.patches.1;
         let mut wanted: Vec<u64> = patches.map(|row| self.image.patch(row).0).collect();
         let mut slots = Vec::new();
-        // Three objects in four units of 16 bytes are the most there are; each may be shared, but all by all is an attack.
+        // An object takes two units at least, so these are 32 modules for each object: some are shared by all modules, but all by all is an attack.
         let most = (self.units.len() as u64 * ALIGN as u64).max(1 << 20);
         let mut met = vec![(entry.root, Some(Type::Code))];
         while let Some((at, expected)) = met.pop() {
@@ -228,11 +230,8 @@ impl<'i, 'a> Walk<'i, 'a> {
         slots.sort_unstable();
         wanted.sort_unstable();
         if slots != wanted {
-            let other = slots
-                .iter()
-                .zip(&wanted)
-                .find(|(a, b)| a != b)
-                .map_or(slots.len().min(wanted.len()), |(a, _)| slots.partition_point(|slot| slot < a));
+            let other = slots.iter().zip(&wanted).position(|(slot, patch)| slot != patch);
+            let other = other.unwrap_or(slots.len().min(wanted.len()));
             let at = slots.get(other).or(wanted.get(other)).copied().unwrap_or(entry.root);
             return self.fail(at, format!("a patch of module {number} for each slot without an object"), "others");
         }
@@ -399,7 +398,7 @@ impl<'i, 'a> Walk<'i, 'a> {
         } else {
             let data = word(text::DATA);
             if utf8() != if ascii { (length, data) } else { (0, 0) }
-                || self.any_marked(at + shape::SIZE as u64, object.len)
+                || self.any_marked(at + shape::SIZE as u64..at + object.len)
             {
                 return self.fail(at, "a str whose copy in UTF-8 is itself, or none", "another");
             }
@@ -536,8 +535,8 @@ impl<'i, 'a> Walk<'i, 'a> {
         self.image.bits_unchecked(self.page(at) as u32)[word / 8] >> (word % 8) & 1 != 0
     }
 
-    fn any_marked(&self, at: u64, len: u64) -> bool {
-        (at..at + len - shape::SIZE as u64).step_by(8).any(|at| self.is_marked(at))
+    fn any_marked(&self, words: Range<u64>) -> bool {
+        words.step_by(8).any(|at| self.is_marked(at))
     }
 
     /// Bytes of the image; `at` and what follows lie in one section.
