@@ -224,7 +224,12 @@ pub(crate) fn relocate() -> impl TypedValueParser<Value = Relocate> {
         .map(|name| Relocate::by_name(&name).unwrap_or_default())
 }
 
-/// "1 file", "2 files".
+/// "1 file", "2 files", "2 processes".
 pub(crate) fn count(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+    let ending = match n {
+        1 => "",
+        _ if what.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{n} {what}{ending}")
 }

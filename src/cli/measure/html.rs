@@ -49,11 +49,7 @@ const STATES: [(&str, &str); 4] = [
 pub(super) fn page(output: &Output<'_>, snapshot: &Snapshot, layout: &Layout) -> String {
     let report = output.report;
     let mut out = String::new();
-    let processes = if report.processes.len() == 1 {
-        "1 process".to_owned()
-    } else {
-        format!("{} processes", report.processes.len())
-    };
+    let processes = count(report.processes.len() as u64, "process");
     let _ = write!(
         out,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
