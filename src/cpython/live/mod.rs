@@ -41,7 +41,7 @@ use crate::pye::read::Pye;
 /// Modules after which pages are given back at the end of an import.
 const SETTLE: u32 = 32;
 
-/// `co_version`s that the images of this process have taken: first and last but one.
+/// `co_version`s that the images of this process have taken: of each the first, and the one after the last.
 static VERSIONS: Mutex<Vec<(u32, u32)>> = Mutex::new(Vec::new());
 
 /// A sample of code, as marshal data, and its [`write::digest`].
