@@ -58,6 +58,16 @@ pub(super) unsafe fn text_size(object: *mut ffi::PyObject) -> Option<usize> {
     shape::text_size(length, flags).map(|size| size as usize)
 }
 
+/// Marks a `str` as static, whatever it was. The interpreter frees interned strings at its end, and leaves these alone; what runs until then may intern it, or make
+/// what is interned immortal.
+///
+/// # Safety
+/// `object` is a live `str`, and the GIL is held.
+pub(super) unsafe fn make_static(object: *mut ffi::PyObject) {
+    // SAFETY: its state is a word that nobody else writes while the GIL is held.
+    unsafe { *object.byte_add(text::STATE).cast::<u32>() |= state::INTERNED | state::STATIC };
+}
+
 impl Objects {
     /// Bytes of an exact `tuple`, `str`, `bytes`, `int`, `float` or `complex`. None: it is something else.
     ///

@@ -8,7 +8,7 @@ use pyo3::ffi;
 
 use super::space::Space;
 use crate::cpython::code::SIZE;
-use crate::cpython::copy::{state, text, text_size};
+use crate::cpython::copy::{make_static, state, text, text_size};
 use crate::cpython::memory::word;
 use crate::image::{ALIGN, Area};
 
@@ -132,12 +132,8 @@ impl Space {
     /// would not have that.
     pub(super) fn keep_strings(&self) {
         self.strings(self.image.size(Area::Names), |object| {
-            // SAFETY: a str of the image; its state is a word that nobody else writes while the GIL is held.
-            unsafe {
-                let flags = object.byte_add(text::STATE).cast::<u32>();
-                // Whatever it was: what runs from now on may intern it, or make what is interned immortal.
-                *flags |= state::INTERNED | state::STATIC;
-            }
+            // SAFETY: a str of the image; the interpreter's end has the GIL.
+            unsafe { make_static(object) };
         });
     }
 
