@@ -23,17 +23,27 @@ impl Map {
     /// # Errors
     /// The file cannot be opened, is not a regular file, is larger than `cap` or cannot be mapped.
     pub fn open(path: &Path, cap: u64) -> Result<Map> {
+        Self::open_checked(path, cap, |_| Ok(())).map(|(_, map)| map)
+    }
+
+    /// As [`Map::open`], but lets `check` look at the open file before anything of it is used. Returns that file, too.
+    ///
+    /// # Errors
+    /// As those of [`Map::open`], and those of `check`.
+    pub fn open_checked(path: &Path, cap: u64, check: impl FnOnce(&File) -> Result<()>) -> Result<(File, Map)> {
         // Asked before opening: that would wait for a writer where `path` is a pipe.
         let meta = std::fs::metadata(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
         if !meta.is_file() {
             return Err(Error::malformed("a regular file", "something else").in_file(path));
         }
         let file = File::open(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
-        let meta = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?;
-        if meta.len() > cap {
-            return Err(Error::limit("bytes", cap, meta.len()).in_file(path));
+        check(&file)?;
+        let len = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?.len();
+        if len > cap {
+            return Err(Error::limit("bytes", cap, len).in_file(path));
         }
-        Self::range(&file, 0, meta.len()).map_err(|e| e.in_file(path))
+        let map = Self::range(&file, 0, len).map_err(|e| e.in_file(path))?;
+        Ok((file, map))
     }
 
     /// Maps `len` bytes of `file` from `offset` on.

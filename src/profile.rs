@@ -1,6 +1,6 @@
 //! Profiles of use: which modules a program imports and which functions it runs, in order of first use.
 //!
-//! `pye trace` writes them ([`crate::trace::profile`]), a linker lays out by them. The file is text, specified in
+//! `pye trace` writes them ([`crate::trace::profile`]), images are laid out by them ([`crate::image::layout`]). The file is text, specified in
 //! `format-spec/profile.md`; the logs that the traced processes write are profiles of one process each:
 //!
 //! ```text

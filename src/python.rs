@@ -24,7 +24,7 @@ use crate::cpython::snapshot::Objects;
 use crate::cpython::text::{self, MappedText, Texts};
 use crate::cpython::{life, unmarshal};
 use crate::holes::Blob;
-use crate::image::Relocate;
+use crate::image::{MAPPED, Relocate};
 use crate::pye::read::Pye;
 use crate::pye::{Part, payload};
 use crate::runtime::Reason;
@@ -280,11 +280,11 @@ impl Packages {
         if let Some(code) = self.load_image(py, store, number, origin) {
             return Ok(Some(code));
         }
-        if self.portable(py).is_err() {
+        let Ok(layout) = self.portable(py) else {
             self.with(|inner| inner.stores[store].note(Reason::Unmarshal));
             return Ok(None);
-        }
-        let loaded = match self.load_mapped(py, store, number, origin)? {
+        };
+        let loaded = match self.load_mapped(py, *layout, store, number, origin)? {
             Ok(Some(code)) => Ok(code),
             // Some text stands where no other object may be put.
             Ok(None) => self.load_whole(py, store, number, origin)?,
@@ -392,7 +392,7 @@ impl ImageStatus {
                 ImageStatus { state: reason.clone(), base: None, relocation: "none", modules: 0, loaded: 0 }
             }
             Form::Mapped(live) => ImageStatus {
-                state: "mapped".into(),
+                state: MAPPED.into(),
                 base: Some(live.base()),
                 relocation: match live.relocate() {
                     _ if !live.relocated() => "none",
@@ -490,42 +490,28 @@ impl Packages {
     fn load_mapped<'py>(
         &self,
         py: Python<'py>,
+        layout: constants::Layout,
         store: usize,
         number: usize,
         origin: &Bound<'py, PyString>,
     ) -> PyResult<Result<Option<Bound<'py, PyAny>>, Reason>> {
-        let layout = *self.portable(py)?;
-        let staged = self.with(|inner| {
-            let (pye, module) = inner.stores[store].module(number)?;
-            let mut texts = Vec::new();
-            let mut scratch = std::mem::take(&mut inner.scratch);
-            let accept = |mark: &Mark, payload: &[u8]| {
-                let text = mapped(pye, &mark.blob, payload).and_then(|text| inner.texts.as_mut()?.get(text, py));
-                let accepted = text.is_some();
-                texts.extend(text);
-                accepted
-            };
-            scratch.stage(pye, &module, accept, |n| self.nonce.placeholder(n)).map_err(|e| Reason::of(&e))?;
-            inner.stores[store].touched(u64::from(module.record.pyc_len));
-            Ok((scratch, texts))
-        });
-        let (mut scratch, texts) = match staged {
-            Ok(staged) => staged,
+        let mut found = Vec::new();
+        let accept = |texts: &mut Option<Texts>, pye, mark: &Mark, payload: &[u8]| {
+            let text = mapped(pye, &mark.blob, payload).and_then(|text| texts.as_mut()?.get(text, py));
+            let accepted = text.is_some();
+            found.extend(text);
+            accepted
+        };
+        let (code, most) = match self.unmarshal(py, store, number, accept) {
+            Ok(unmarshalled) => unmarshalled,
             Err(reason) => return Ok(Err(reason)),
         };
-        let most = scratch.bytes.len();
-        let code = unmarshal::loads(self.loads.bind(py), &mut scratch.bytes);
-        self.keep(scratch);
-        let code = match code {
-            Ok(code) => code,
-            Err(error) => return Ok(Err(not_unmarshalled(py, &error))),
-        };
-        let count = texts.len() as u64;
+        let count = found.len() as u64;
         if count == 0 {
             self.fix_filename.bind(py).call1((&code, origin))?;
             return Ok(Ok(Some(code)));
         }
-        let mut exchange = Exchange::new(py, layout, self.nonce, texts);
+        let mut exchange = Exchange::new(py, layout, self.nonce, found);
         let name = code.getattr(intern!(py, "co_filename"))?;
         // In the stock import system a source's code bears the name it was found under, whatever stood in the `.pyc`.
         self.fix_filename.bind(py).call1((&code, origin))?;
@@ -550,26 +536,42 @@ impl Packages {
         number: usize,
         origin: &Bound<'py, PyString>,
     ) -> PyResult<Result<Bound<'py, PyAny>, Reason>> {
-        let staged = self.with(|inner| {
-            inner.counts[2] += 1;
-            let (pye, module) = inner.stores[store].module(number)?;
-            let mut scratch = std::mem::take(&mut inner.scratch);
-            let staged = scratch.stage(pye, &module, |_, _| false, |n| self.nonce.placeholder(n));
-            staged.map_err(|e| Reason::of(&e))?;
-            Ok(scratch)
-        });
-        let mut scratch = match staged {
-            Ok(scratch) => scratch,
+        self.with(|inner| inner.counts[2] += 1);
+        let code = match self.unmarshal(py, store, number, |_, _, _, _| false) {
+            Ok((code, _)) => code,
             Err(reason) => return Ok(Err(reason)),
-        };
-        let code = unmarshal::loads(self.loads.bind(py), &mut scratch.bytes);
-        self.keep(scratch);
-        let code = match code {
-            Ok(code) => code,
-            Err(error) => return Ok(Err(not_unmarshalled(py, &error))),
         };
         self.fix_filename.bind(py).call1((&code, origin))?;
         Ok(Ok(code))
+    }
+
+    /// Unmarshals a module, with placeholders for the texts that `accept` takes, and says how many bytes that were.
+    ///
+    /// # Errors
+    /// The file is damaged, or `marshal` refuses what is in it.
+    fn unmarshal<'py>(
+        &self,
+        py: Python<'py>,
+        store: usize,
+        number: usize,
+        mut accept: impl FnMut(&mut Option<Texts>, &'static Pye<'static>, &Mark, &[u8]) -> bool,
+    ) -> Result<(Bound<'py, PyAny>, usize), Reason> {
+        let mut scratch = self.with(|inner| {
+            let (pye, module) = inner.stores[store].module(number)?;
+            let mut scratch = std::mem::take(&mut inner.scratch);
+            let accept = |mark: &Mark, payload: &[u8]| accept(&mut inner.texts, pye, mark, payload);
+            scratch.stage(pye, &module, accept, |n| self.nonce.placeholder(n)).map_err(|e| Reason::of(&e))?;
+            inner.stores[store].touched(u64::from(module.record.pyc_len));
+            Ok(scratch)
+        })?;
+        let bytes = scratch.bytes.len();
+        let code = unmarshal::loads(self.loads.bind(py), &mut scratch.bytes);
+        self.keep(scratch);
+        match code {
+            Ok(code) => Ok((code, bytes)),
+            Err(error) if error.is_instance_of::<PyMemoryError>(py) => Err(Reason::Memory),
+            Err(_) => Err(Reason::Unmarshal),
+        }
     }
 
     /// Keeps a buffer for the next module, unless it is a large one.
@@ -578,10 +580,6 @@ impl Packages {
             self.with(|inner| inner.scratch = scratch);
         }
     }
-}
-
-fn not_unmarshalled(py: Python<'_>, error: &PyErr) -> Reason {
-    if error.is_instance_of::<PyMemoryError>(py) { Reason::Memory } else { Reason::Unmarshal }
 }
 
 /// The text of a blob, if a mapped `str` for it is possible and worth it.

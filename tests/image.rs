@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
 use common::loader::{
-    Packages, Project, Run, assert_same, embedding, from_images, image_states, imaged, link_image, loaded, output,
+    Packages, Project, Run, assert_same, embedded, from_images, image_states, imaged, link_image, loaded, output,
     reasons, reports, script, site, succeeds,
 };
 use common::{Python, debug_pythons, tool};
@@ -254,26 +254,8 @@ fn projects_are_the_same_with_images() {
 /// A process that ends Python and starts it again: only the first life has an image.
 #[test]
 fn python_can_be_started_again_in_a_process() {
-    let mut tested = 0;
-    for python in imaged() {
-        let project = Project::with_images(python);
-        let Some(program) = embedding(python, project.directory.parent().unwrap()) else { continue };
-        let (_, pye, status) = project.both::<&str>(&[], UNWRITTEN);
-        let mut command = Command::new(program);
-        command.envs(pye.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let prefix = succeeds(python.command().args(["-c", "import sys; print(sys.prefix)"]));
-        command.env("PYTHONHOME", prefix.trim()).current_dir(&project.directory);
-        let printed = succeeds(&mut command);
-        let lives: Vec<bool> = printed.lines().map(|line| line == "pye._finder").collect();
-        assert_eq!(lives, [true, false, false], "{}: {printed}", python.path.display());
-        assert!(from_images(&reports(&status)) >= 3, "{}", python.path.display());
-        tested += 1;
-    }
-    if tested == 0 {
-        let _ = writeln!(
-            io::stderr(),
-            "note: no interpreter at hand is a shared library with headers: not tested embedded"
-        );
+    for (python, reports) in embedded(imaged().into_iter().map(Project::with_images)) {
+        assert!(from_images(&reports) >= 3, "{}", python.path.display());
     }
 }
 

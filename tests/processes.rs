@@ -4,11 +4,10 @@
 mod common;
 
 use std::fs;
-use std::io::{self, Write as _};
 use std::process::Command;
 
 use common::debug_pythons;
-use common::loader::{Project, embedding, loaded, output, reports, script, served, succeeds};
+use common::loader::{Project, embedded, loaded, output, reports, script, served, succeeds};
 
 #[test]
 fn threads_forks_processes_and_sub_interpreters_import_as_ever() {
@@ -49,26 +48,7 @@ fn references_do_not_grow() {
 /// A process that ends Python and starts it again: the first life is served, later ones import as usual.
 #[test]
 fn python_can_be_started_again_in_a_process() {
-    let mut tested = Vec::new();
-    for python in served() {
-        let project = Project::new(python, &[]);
-        let Some(program) = embedding(python, project.directory.parent().unwrap()) else { continue };
-        let (_, pye, _) = project.both::<&str>(&[], &[("PYTHONDONTWRITEBYTECODE", "1")]);
-        let mut command = Command::new(program);
-        command.envs(pye.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let prefix = succeeds(python.command().args(["-c", "import sys; print(sys.prefix)"]));
-        command.env("PYTHONHOME", prefix.trim()).current_dir(&project.directory);
-        let printed = succeeds(&mut command);
-        let lives: Vec<bool> = printed.lines().map(|line| line == "pye._finder").collect();
-        assert_eq!(lives, [true, false, false], "{}: {printed}", python.path.display());
-        tested.push(python.name());
-    }
-    if tested.is_empty() {
-        let _ = writeln!(
-            io::stderr(),
-            "note: no interpreter at hand is a shared library with headers: not tested embedded"
-        );
-    }
+    embedded(served().into_iter().map(|python| Project::new(python, &[])));
 }
 
 /// Path files, editable installs of both kinds, hooks and finders of others.

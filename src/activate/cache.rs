@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::environment::Entry;
-use super::image;
-use super::install::Step;
+use super::image::Job;
 use super::interpreter::Interpreter;
 use super::place::Place;
 use super::roots::{Contents, Root};
+use super::step::Step;
 use crate::convert::Options;
 use crate::error::{Error, Result};
 use crate::fsys;
@@ -78,11 +78,11 @@ pub fn packages(
             progress(Step::Link(root, &contents));
             let _ = fs::remove_file(&kept);
             let report = link::link(&contents.compiled, &file, options, &|bytes| progress(Step::Bytes(bytes)))?;
-            if let Some(package) = images.filter(|_| image::is_possible(interpreter)) {
-                progress(Step::Image(&root.directory, report.pyc_bytes));
-                let told = |bytes| progress(Step::Bytes(bytes));
+            if let Some(package) = images {
+                let (file, root, relocate) = (&file, &root.directory, Relocate::default());
+                let job = Job { interpreter, place: package, file, root, profile: None, relocate };
                 // The package serves without one, and `pye doctor` says that it has none.
-                let _ = image::build(interpreter, package, &file, &root.directory, None, Relocate::default(), &told);
+                let _ = job.build_if_possible(report.pyc_bytes, progress);
             }
             fs::set_permissions(&file, Permissions::from_mode(0o600))
                 .map_err(|e| Error::io("cannot set the mode of", e).in_file(&file))?;

@@ -13,7 +13,7 @@ use super::environment::PACKAGES;
 use super::image::POSSIBLE;
 use super::interpreter::LOADABLE;
 use crate::error::{Error, Result};
-use crate::image::Relocate;
+use crate::image::{MAPPED, Relocate};
 
 /// Run in the interpreter in place of the program.
 const EXAMINER: &str = concat!(include_str!("doctor.py"), include_str!("runtime.py"), "main()\n");
@@ -131,9 +131,6 @@ pub struct Image {
     /// Modules taken from it.
     pub loaded: u64,
 }
-
-/// [`Image::state`] of one that is used.
-pub const MAPPED: &str = "mapped";
 
 impl Image {
     /// Whether it is used.

@@ -16,11 +16,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use super::compile::compile;
-use super::image::{self, Built};
+use super::image::{Built, Job};
 use super::interpreter::Interpreter;
 use super::journal::{Journal, fits_line};
 use super::place::Place;
 use super::roots::{Contents, Root};
+use super::step::Step;
 use crate::convert;
 use crate::error::{Error, Result};
 use crate::fsys;
@@ -138,19 +139,6 @@ pub struct Installed {
     pub compiled: usize,
 }
 
-/// What is being done, for progress to be shown.
-#[derive(Clone, Copy, Debug)]
-pub enum Step<'a> {
-    /// So many sources are compiled.
-    Compile(usize),
-    /// These files are linked.
-    Link(&'a Root, &'a Contents),
-    /// So many more bytes of the files being linked have been read or written.
-    Bytes(u64),
-    /// An image is made of so many bytes of `.pyc`, for the package of this directory.
-    Image(&'a Path, u64),
-}
-
 /// Whether an interpreter's installation is active: its `.pth` and its manifest are there.
 pub fn is_installed(interpreter: &Interpreter) -> bool {
     interpreter.site_packages.join(PTH).is_file() && Layout::new(&interpreter.prefix).manifest().is_file()
@@ -234,11 +222,15 @@ fn install_locked(
         }
         progress(Step::Link(root, contents));
         let report = link::link(&contents.compiled, &file, options.split, &|bytes| progress(Step::Bytes(bytes)))?;
-        let image = (options.image && image::is_possible(interpreter)).then(|| {
-            progress(Step::Image(&root.directory, report.pyc_bytes));
-            let told = |bytes| progress(Step::Bytes(bytes));
-            image::build(interpreter, place, &file, &root.directory, options.profile, options.relocate, &told)
+        let image = options.image.then_some(Job {
+            interpreter,
+            place,
+            file: &file,
+            root: &root.directory,
+            profile: options.profile,
+            relocate: options.relocate,
         });
+        let image = image.and_then(|job| job.build_if_possible(report.pyc_bytes, progress));
         fs::set_permissions(&file, Permissions::from_mode(FILE_MODE))
             .map_err(|e| Error::io("cannot set the mode of", e).in_file(&file))?;
         // Relative where it can be: a virtual environment may be moved.

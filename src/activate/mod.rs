@@ -22,6 +22,7 @@ pub mod journal;
 pub mod pin;
 pub mod place;
 pub mod roots;
+pub mod step;
 
 /// Shortest string that is cut out of what is linked for loading, in bytes: a mapped text costs a process a header of 64 bytes, one of its own
 /// 41 and the text, in steps of 16. Of 24, 32, 48 and 64 this left the least memory to the workloads of `benches/workers`.

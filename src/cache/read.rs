@@ -6,8 +6,7 @@ use super::{Head, NAMES, PARTS, Part, START};
 use crate::bytes::u32_at;
 use crate::elf;
 use crate::error::{Error, Result};
-use crate::image::read::bits_row;
-use crate::image::{BITS_ROW, PAGE};
+use crate::image::{BITS_ROW, PAGE, relocations};
 
 /// A cache. Its objects have not been looked at.
 #[derive(Clone, Debug)]
@@ -76,7 +75,7 @@ impl<'a> Cache<'a> {
     /// # Errors
     /// They are damaged.
     pub fn bits(&self, page: u32) -> Result<&'a [u8]> {
-        bits_row(self.bits, page).map_err(|e| e.within(NAMES[Part::Relocations as usize]))
+        relocations::bits(self.bits, page).map_err(|e| e.within(NAMES[Part::Relocations as usize]))
     }
 
     /// That every page, and each row of relocations, has its CRC32.

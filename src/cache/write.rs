@@ -10,7 +10,8 @@ use super::{HEAD_LEN, Head, PARTS, Part, Root, START, sections};
 use crate::bytes::Sink as _;
 use crate::elf;
 use crate::error::{Error, Result};
-use crate::image::{ALIGN, BITS, BITS_ROW, Build, PAGE};
+use crate::image::relocations::Rows;
+use crate::image::{ALIGN, Build, PAGE};
 
 /// Bytes of objects that are kept until they are written.
 const BUFFER: usize = 1 << 20;
@@ -25,7 +26,7 @@ pub struct Writer<'f> {
     at: u64,
     crcs: Vec<u8>,
     /// Rows of relocations, of the buffer's pages too.
-    bits: Vec<u8>,
+    bits: Rows,
     /// Objects so far.
     objects: u64,
 }
@@ -33,7 +34,7 @@ pub struct Writer<'f> {
 impl<'f> Writer<'f> {
     /// Starts with an empty file.
     pub fn new(file: &'f File) -> Writer<'f> {
-        Writer { file, buffer: Vec::new(), at: START, crcs: Vec::new(), bits: Vec::new(), objects: 0 }
+        Writer { file, buffer: Vec::new(), at: START, crcs: Vec::new(), bits: Rows::default(), objects: 0 }
     }
 
     /// Appends an object with `before` zero bytes before it, and returns its offset in the file. `relocated` are offsets in it of words that hold addresses
@@ -47,12 +48,7 @@ impl<'f> Writer<'f> {
         self.buffer.extend_from_slice(object);
         let at = self.at + start as u64;
         for offset in relocated {
-            let word = (at - START) as usize / 8 + offset as usize / 8;
-            let (page, word) = (word / (PAGE / 8), word % (PAGE / 8));
-            if self.bits.len() < (page + 1) * BITS_ROW {
-                self.bits.resize((page + 1) * BITS_ROW, 0);
-            }
-            self.bits[page * BITS_ROW + word / 8] |= 1 << (word % 8);
+            self.bits.mark(at - START + u64::from(offset));
         }
         self.objects += 1;
         if self.buffer.len() >= BUFFER {
@@ -85,25 +81,21 @@ impl<'f> Writer<'f> {
         self.flush(self.buffer.len())?;
         let pages = (self.at - START) / PAGE as u64;
         let count = u32::try_from(pages).map_err(|_| Error::limit("pages of a cache", u32::MAX.into(), pages))?;
-        self.bits.resize(count as usize * BITS_ROW, 0);
-        for row in self.bits.chunks_mut(BITS_ROW) {
-            let crc = crc32fast::hash(&row[..BITS]);
-            row[BITS..].copy_from_slice(&crc.to_le_bytes());
-        }
+        let bits = std::mem::take(&mut self.bits).seal(count);
         let pages_crc = crc32fast::hash(&self.crcs);
         let head = Head { build, root, pages: count, objects: self.objects, sample, pages_crc }.bytes();
         let mut sizes = [0; PARTS];
         sizes[Part::Head as usize] = HEAD_LEN as u64;
         sizes[Part::Objects as usize] = self.at - START;
         sizes[Part::Pages as usize] = self.crcs.len() as u64;
-        sizes[Part::Relocations as usize] = self.bits.len() as u64;
+        sizes[Part::Relocations as usize] = bits.len() as u64;
         let mut id = SipHasher13::new();
         id.write(&head);
         let skeleton = elf::write::plan(id.finish128().as_bytes(), &sections(sizes), &[])?;
         let objects_at = skeleton.offsets[Part::Objects as usize];
         debug_assert!(count == 0 || objects_at == START, "headers of more than a page");
         self.file.set_len(skeleton.len).map_err(|e| Error::io("cannot write", e))?;
-        let contents = [(Part::Head, &head), (Part::Pages, &self.crcs), (Part::Relocations, &self.bits)];
+        let contents = [(Part::Head, &head), (Part::Pages, &self.crcs), (Part::Relocations, &bits)];
         for (part, bytes) in contents.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
             self.put(skeleton.offsets[part as usize], bytes)?;
         }

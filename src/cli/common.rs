@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::activate::install::Step;
+use crate::activate::step::Step;
 use crate::activate::{MIN_BLOB, MIN_BYTES};
 use crate::convert;
 use crate::error::Error;
@@ -224,7 +224,12 @@ pub(crate) fn relocate() -> impl TypedValueParser<Value = Relocate> {
         .map(|name| Relocate::by_name(&name).unwrap_or_default())
 }
 
-/// "1 file", "2 files".
+/// "1 file", "2 files", "2 processes".
 pub(crate) fn count(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+    let ending = match n {
+        1 => "",
+        _ if what.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{n} {what}{ending}")
 }

@@ -17,8 +17,8 @@ use super::measure::{mapped_pye, name};
 use super::output::{Format, table, table_with_text};
 use crate::error::Error;
 use crate::image::dirty::{self, Copied, Dirty, FieldRow};
-use crate::image::fields::Type;
 use crate::image::read::Image;
+use crate::image::shape::Type;
 use crate::image::{AREAS, PAGE};
 use crate::map::Map;
 use crate::measure::live::{self, Identity, Missing, Process, processes};
@@ -97,7 +97,7 @@ pub(crate) fn run(
     let mut memories = Vec::with_capacity(snapshot.processes.len());
     for process in &snapshot.processes {
         let pid = process.identity.id.pid;
-        let memory = memory(pid).map_err(|why| missing.push(self::missing(&process.identity, why)));
+        let memory = memory(pid).map_err(|why| missing.push(unread(&process.identity, why)));
         memories.push(memory.ok());
     }
     let wanted = files.iter().map(|path| inode(path)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -122,7 +122,7 @@ pub(crate) fn run(
     Ok(if report.missing.is_empty() { Status::Done } else { Status::BadInput })
 }
 
-fn missing(identity: &Identity, why: String) -> Missing {
+fn unread(identity: &Identity, why: String) -> Missing {
     Missing { pid: identity.id.pid, start_time: Some(identity.id.start_time), why }
 }
 
@@ -236,7 +236,7 @@ fn look(
             }
             let address = image.head.base + start + u64::from(seen.page) * PAGE as u64;
             if let Err(error) = memory.read_exact_at(&mut bytes, address) {
-                missing.push(self::missing(identity, format!("its memory cannot be read any more: {error}")));
+                missing.push(unread(identity, format!("its memory cannot be read any more: {error}")));
                 break;
             }
             let own = parent.filter(|_| !seen.inherited);
@@ -275,7 +275,7 @@ fn image_text(image: &ImageRow, out: &mut String) {
         "{}: image at {:#x} in {}; pages of 4096 bytes, words of 8{}\n",
         image.path.display(),
         image.base,
-        if several { format!("{} processes", image.processes.len()) } else { "1 process".into() },
+        count(image.processes.len() as u64, "process"),
         if several { ", all together below" } else { "" }
     );
     let rows = image.processes.iter().map(|row| {
@@ -338,8 +338,8 @@ fn image_text(image: &ImageRow, out: &mut String) {
         out.push('\n');
         let header = ["field", "pages", "without another cause", "words", "objects", "cause"];
         let rows = fields.iter().map(|row| {
-            let numbers = [row.pages, row.alone, row.words, row.objects].map(|number| number.to_string());
-            let [pages, alone, words, objects] = numbers;
+            let [pages, alone, words, objects] =
+                [row.pages, row.alone, row.words, row.objects].map(|number| number.to_string());
             [place(row), pages, alone, words, objects, row.cause.to_owned()]
         });
         out.push_str(&table_with_text(header, rows));

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::activate::image::{self, Built};
+use crate::activate::image::{Built, Job};
 use crate::activate::interpreter::Interpreter;
 use crate::activate::place::Place;
 use crate::blob::Store;
@@ -189,15 +189,15 @@ fn image(paths: &[PathBuf], options: &Options, host: &Host, report: &mut Report)
     let root = std::path::absolute(root)?;
     let Some(package) = report.packages.last_mut() else { return Ok(()) };
     let bar = byte_bar(package.pyc_bytes, "laying out");
-    let built = image::build(
-        &interpreter,
-        &place,
-        &options.output,
-        &root,
-        options.profile.as_deref(),
-        options.relocate,
-        &|n| bar.inc(n),
-    )?;
+    let job = Job {
+        interpreter: &interpreter,
+        place: &place,
+        file: &options.output,
+        root: &root,
+        profile: options.profile.as_deref(),
+        relocate: options.relocate,
+    };
+    let built = job.build(&|n| bar.inc(n))?;
     bar.finish_and_clear();
     package.file_bytes = built.file_bytes;
     package.image = Some(built);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use super::Status;
+use super::common::count;
 use crate::profile::Profile;
 use crate::trace;
 
@@ -51,10 +52,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
 fn summary(profile: &Profile, path: &Path) -> String {
     let (processes, told) = (profile.processes(), profile.processes_with_functions());
     let mut text = format!(
-        "pye: {} modules, {} functions of {} in {}\n",
-        profile.modules(),
-        profile.functions(),
-        if processes == 1 { "1 process".into() } else { format!("{processes} processes") },
+        "pye: {}, {} of {} in {}\n",
+        count(profile.modules().into(), "module"),
+        count(profile.functions().into(), "function"),
+        count(processes.into(), "process"),
         path.display()
     );
     if told < processes {

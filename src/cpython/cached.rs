@@ -14,13 +14,14 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyComplex};
 
-use super::copy::{state, text::STATE};
+use super::copy::make_static;
 use super::memory::word;
 use super::pages::{self, Pages};
 use super::snapshot::{Objects, Snapshot};
 use crate::cache::Root;
 use crate::cache::read::Cache;
 use crate::error::{Error, Result};
+use crate::image::shape::TYPE;
 use crate::image::{ALIGN, write};
 use crate::runtime::trust::{self, Identity};
 
@@ -126,12 +127,10 @@ pub fn before_finalization(objects: &Objects) {
         while at < extent.end {
             let object = at as *mut ffi::PyObject;
             // SAFETY: objects stand one after the other, each at a multiple of 16 bytes; before a tuple, and behind the last object, are as many zeros.
-            // The state of a str is a word that nobody else writes while the GIL is held.
             let size = unsafe {
-                let kind = word(object, 8);
+                let kind = word(object, TYPE);
                 if kind == text {
-                    // Whatever it was: what runs from now on may intern it, or make what is interned immortal.
-                    *object.byte_add(STATE).cast::<u32>() |= state::INTERNED | state::STATIC;
+                    make_static(object);
                 }
                 if kind == 0 { None } else { objects.size(object) }
             };

@@ -12,14 +12,12 @@ use super::code::SIZE;
 use super::memory::{bytes, word, word32};
 use super::snapshot::{Objects, Unfit};
 use crate::image::graph::{Kind, Ref};
+use crate::image::shape::{self, BYTES_HASH, MORTAL, TYPE};
 pub(super) use crate::image::shape::{BYTES_DATA, state, text};
-use crate::image::shape::{BYTES_HASH, MORTAL};
 
 /// Longest text without white space that is taken to be a key of dictionaries.
 const MAX_KEY: usize = 64;
 
-/// Offset of the type in any object.
-const TYPE: u32 = 8;
 /// Offset of an int's tag; its digits follow. Bits of the tag below the number of digits.
 const INT_TAG: usize = 16;
 const INT_DIGITS: usize = 24;
@@ -50,19 +48,24 @@ pub(super) fn type_of(object: *mut ffi::PyObject) -> u64 {
     (unsafe { ffi::Py_TYPE(object) }) as u64
 }
 
-/// Bytes of a `str`; its characters count if they stand behind its head.
+/// Bytes of a `str`; its characters count if they stand behind its head. None: it has no kind, as zeros have none.
 ///
 /// # Safety
-/// `object` is a live `str`, or zeros.
-pub(super) unsafe fn text_size(object: *mut ffi::PyObject) -> usize {
+/// `object` is a live `str`, or as many zeros.
+pub(super) unsafe fn text_size(object: *mut ffi::PyObject) -> Option<usize> {
     // SAFETY: all forms have this head.
-    let (length, flags) = unsafe { (word(object, text::LENGTH) as usize, word32(object, text::STATE)) };
-    let width = (flags >> state::KIND_SHIFT & state::KIND) as usize;
-    match flags & (state::COMPACT | state::ASCII) {
-        f if f & state::COMPACT == 0 => text::HEAD,
-        f if f & state::ASCII != 0 => text::ASCII_HEAD + length + 1,
-        _ => text::COMPACT_HEAD + (length + 1) * width,
-    }
+    let (length, flags) = unsafe { (word(object, text::LENGTH), word32(object, text::STATE)) };
+    shape::text_size(length, flags).map(|size| size as usize)
+}
+
+/// Marks a `str` as static, whatever it was. The interpreter frees interned strings at its end, and leaves these alone; what runs until then may intern it, or make
+/// what is interned immortal.
+///
+/// # Safety
+/// `object` is a live `str`, and the GIL is held.
+pub(super) unsafe fn make_static(object: *mut ffi::PyObject) {
+    // SAFETY: its state is a word that nobody else writes while the GIL is held.
+    unsafe { *object.byte_add(text::STATE).cast::<u32>() |= state::INTERNED | state::STATIC };
 }
 
 impl Objects {
@@ -76,7 +79,7 @@ impl Objects {
         // SAFETY: in each case the object has that very type, so it is laid out as that type's objects are.
         unsafe {
             if is(&raw const ffi::PyUnicode_Type) {
-                Some(text_size(object))
+                text_size(object)
             } else if is(&raw const ffi::PyTuple_Type) {
                 Some(self.items + 8 * Self::len(object))
             } else if is(&raw const ffi::PyBytes_Type) {
@@ -102,7 +105,7 @@ impl Objects {
     /// The pointer to its type.
     pub(super) fn type_ref(&self, object: *mut ffi::PyObject) -> Result<(u32, Ref), Unfit> {
         let to = self.own(type_of(object)).ok_or("an object whose type is not the interpreter's own")?;
-        Ok((TYPE, to))
+        Ok((TYPE as u32, to))
     }
 
     /// Writes the reference count, and no type.
@@ -145,13 +148,14 @@ impl Objects {
         let (length, mut flags) = unsafe { (word(object, text::LENGTH) as usize, word32(object, text::STATE)) };
         let width = (flags >> state::KIND_SHIFT & state::KIND) as usize;
         let ascii = flags & state::ASCII != 0;
-        if !matches!(width, 1 | 2 | 4) {
-            return Err(format!("a str of kind {width}"));
-        }
         let head = if ascii { text::ASCII_HEAD } else { text::COMPACT_HEAD };
+        // SAFETY: a str.
+        let Some(size) = (unsafe { text_size(object) }) else {
+            return Err(format!("a str of kind {width}"));
+        };
         let mut copy = if flags & state::COMPACT != 0 {
             // SAFETY: a compact str has its characters behind its head, and a NUL.
-            unsafe { bytes(object, 0, text_size(object)) }.to_vec()
+            unsafe { bytes(object, 0, size) }.to_vec()
         } else {
             // SAFETY: the form with a pointer to the characters.
             let data = unsafe { word(object, text::DATA) };

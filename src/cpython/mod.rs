@@ -1,10 +1,13 @@
-//! What must be known of CPython's objects beyond its stable ABI: two layouts, both read off the running interpreter and
+//! What must be known of CPython's objects beyond its stable ABI. Layouts are read off the running interpreter, or come from a table, and are
 //! held against what it does before anything is built on them.
 //!
 //! - [`text`]: a `str` whose characters stay in a mapped file;
-//! - [`constants`]: the slots of constant tuples, which are exchanged after unmarshalling.
+//! - [`constants`]: the slots of constant tuples, which are exchanged after unmarshalling;
+//! - [`snapshot`], over [`code`] and `copy`: code and all it leads to, taken out of the interpreter for an [image](crate::image);
+//! - [`dump`]: constants, written to a [cache](crate::cache) as they are met;
+//! - [`live`] and [`cached`], over `pages`: images and caches in use.
 //!
-//! These are the modules, with [`mod@unmarshal`] and [`life`], that may use `unsafe` for the extension module. All of it runs with the GIL held, in
+//! The modules in here may use `unsafe` for the extension module; DESIGN.md names those that do. All of it runs with the GIL held, in
 //! the one interpreter that [`crate::python`] accepts.
 
 pub mod cached;

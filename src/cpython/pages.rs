@@ -35,6 +35,16 @@ const PRESENT: u64 = 1 << 63;
 /// See [`PRESENT`].
 const OF_FILE: u64 = 1 << 61;
 
+/// The longest runs of numbers in `range` that `chosen` accepts.
+pub(super) fn runs(range: Range<u32>, chosen: impl Fn(u32) -> bool) -> impl Iterator<Item = Range<u32>> {
+    let mut next = range.start;
+    std::iter::from_fn(move || {
+        let start = (next..range.end).find(|n| chosen(*n))?;
+        next = (start..range.end).find(|n| !chosen(*n)).unwrap_or(range.end);
+        Some(start..next)
+    })
+}
+
 /// Pages of objects, mapped privately.
 #[derive(Debug)]
 pub(super) struct Pages {
@@ -87,7 +97,7 @@ impl Pages {
             let row = crate::bytes::u64_at(&rows, (page - pages.start) as usize * 8).unwrap_or(0);
             row & PRESENT != 0 && row & OF_FILE != 0
         };
-        super::live::runs(pages.clone(), of_file).for_each(|run| self.give_back(run));
+        runs(pages.clone(), of_file).for_each(|run| self.give_back(run));
     }
 
     /// Copies pages for this process at once, which are about to be written.

@@ -24,12 +24,13 @@ use super::copy::{Copy, type_of};
 use super::interpreter::Interpreter;
 use super::memory::{bytes, word, word32};
 use crate::image::graph::{Function, Graph, Kind, Module, Ref};
-use crate::image::shape::Shape;
+use crate::image::shape::{Shape, Slot};
 
 /// Deepest nesting of what is copied: `marshal` itself stops at 2,000 levels.
 const MAX_DEPTH: usize = 2_000;
 /// Deepest nesting of class bodies that are copied for each load. Deeper ones are used where they are.
 const MAX_ONCE: usize = 64;
+
 /// How objects look in the running interpreter.
 #[derive(Debug)]
 pub struct Objects {
@@ -286,7 +287,7 @@ impl<'a> Snapshot<'a> {
         }
         let once = once.filter(|_| flags & CO_OPTIMIZED == 0);
         let mut refs = vec![self.objects.type_ref(object)?];
-        for (_, at) in layout.objects {
+        for Slot { at, .. } in layout.objects {
             // SAFETY: a pointer to an object that the code keeps alive.
             let to = unsafe {
                 let child = word(object, at) as *mut ffi::PyObject;

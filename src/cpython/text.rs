@@ -214,11 +214,49 @@ impl MappedText {
     }
 }
 
+/// Memory for headers: slabs, which are never freed.
+struct Slabs {
+    /// Words of a header.
+    words: usize,
+    slabs: Vec<NonNull<u64>>,
+    /// Headers made.
+    used: usize,
+}
+
+impl Slabs {
+    fn at(&self, number: usize) -> NonNull<u64> {
+        // SAFETY: callers pass numbers below `used`, or `push` the next one, for which it has seen to a slab: `number / SLAB` exists and has `SLAB * words` words.
+        unsafe { self.slabs[number / SLAB].add(number % SLAB * self.words) }
+    }
+
+    /// The characters' address and the length of a header.
+    fn key(&self, number: usize) -> (u64, u64) {
+        let header = self.at(number);
+        // SAFETY: see `at`; both words lie inside the header, whose words are plain integers to us.
+        unsafe { (*header.add(self.words - 1).as_ptr(), *header.add(word::LENGTH).as_ptr()) }
+    }
+
+    /// Takes a header in. Its number; none when there is no memory.
+    fn push(&mut self, header: &Header) -> Option<usize> {
+        if self.used == self.slabs.len() * SLAB {
+            let block = Block::array::<u64>(SLAB * self.words).ok()?;
+            // SAFETY: the block is not empty. It is never freed: objects in it may be referenced until the process ends.
+            self.slabs.push(NonNull::new(unsafe { alloc_zeroed(block) }.cast::<u64>())?);
+        }
+        let number = self.used;
+        u32::try_from(number).ok()?;
+        let target = self.at(number);
+        // SAFETY: `target` is the next unused header of a slab with room for it (checked above).
+        unsafe { std::ptr::copy_nonoverlapping(header.as_ptr(), target.as_ptr(), self.words) };
+        self.used += 1;
+        Some(number)
+    }
+}
+
 /// All headers made so far.
 pub struct Texts {
     layout: Layout,
-    slabs: Vec<NonNull<u64>>,
-    used: usize,
+    slabs: Slabs,
     /// Numbers of the headers, by the text they stand for.
     table: HashTable<u32>,
 }
@@ -230,24 +268,13 @@ unsafe impl Send for Texts {}
 impl Texts {
     /// No headers yet.
     pub fn new(layout: Layout) -> Texts {
-        Texts { layout, slabs: Vec::new(), used: 0, table: HashTable::new() }
+        let slabs = Slabs { words: layout.words, slabs: Vec::new(), used: 0 };
+        Texts { layout, slabs, table: HashTable::new() }
     }
 
     /// Headers made, and the bytes they take.
     pub fn usage(&self) -> (usize, usize) {
-        (self.used, self.used * self.layout.words * 8)
-    }
-
-    fn at(&self, number: usize) -> NonNull<u64> {
-        // SAFETY: callers pass numbers below `used`, so slab `number / SLAB` exists and has `SLAB * words` words.
-        unsafe { self.slabs[number / SLAB].add(number % SLAB * self.layout.words) }
-    }
-
-    /// The characters' address and the length of a header.
-    fn key(&self, number: usize) -> (u64, u64) {
-        let header = self.at(number);
-        // SAFETY: see `at`; both words lie inside the header, whose words are plain integers to us.
-        unsafe { (*header.add(self.layout.words - 1).as_ptr(), *header.add(word::LENGTH).as_ptr()) }
+        (self.slabs.used, self.slabs.used * self.layout.words * 8)
     }
 
     /// The `str` for `text`: the one made before, or a new one.
@@ -257,42 +284,21 @@ impl Texts {
         let key = (text.data.as_ptr() as u64, text.length);
         let hasher = FixedState::default();
         let hash = hasher.hash_one(key);
-        let found = self.table.find(hash, |number| self.key(*number as usize) == key).copied();
+        let slabs = &self.slabs;
+        let found = self.table.find(hash, |number| slabs.key(*number as usize) == key).copied();
         let number = match found {
             Some(number) => number as usize,
             None => {
-                let number = self.push(text, py)?;
-                let (slabs, words) = (&self.slabs, self.layout.words);
-                self.table.insert_unique(hash, number as u32, |number| {
-                    let number = *number as usize;
-                    // SAFETY: as in `at` and `key`.
-                    unsafe {
-                        let header = slabs[number / SLAB].add(number % SLAB * words);
-                        hasher.hash_one((*header.add(words - 1).as_ptr(), *header.add(word::LENGTH).as_ptr()))
-                    }
-                });
+                let number = self.slabs.push(&self.layout.header(text.form, key.0, key.1, py))?;
+                let slabs = &self.slabs;
+                let rehash = |number: &u32| hasher.hash_one(slabs.key(*number as usize));
+                self.table.insert_unique(hash, number as u32, rehash);
                 number
             }
         };
-        let object = self.at(number).cast::<ffi::PyObject>();
-        // SAFETY: the header at `number` was completed by `push`, so it is a live str, and stays one; the GIL is held (`py`).
+        let object = self.slabs.at(number).cast::<ffi::PyObject>();
+        // SAFETY: the header at `number` is complete, so it is a live str, and stays one; the GIL is held (`py`).
         Some(unsafe { Bound::from_borrowed_ptr(py, object.as_ptr()) })
-    }
-
-    fn push(&mut self, text: MappedText, py: Python<'_>) -> Option<usize> {
-        if self.used == self.slabs.len() * SLAB {
-            let block = Block::array::<u64>(SLAB * self.layout.words).ok()?;
-            // SAFETY: the block is not empty. It is never freed: objects in it may be referenced until the process ends.
-            self.slabs.push(NonNull::new(unsafe { alloc_zeroed(block) }.cast::<u64>())?);
-        }
-        let number = self.used;
-        u32::try_from(number).ok()?;
-        let header = self.layout.header(text.form, text.data.as_ptr() as u64, text.length, py);
-        let target = self.at(number);
-        // SAFETY: `target` is the next unused header of a slab with room for it (checked above).
-        unsafe { std::ptr::copy_nonoverlapping(header.as_ptr(), target.as_ptr(), self.layout.words) };
-        self.used += 1;
-        Some(number)
     }
 
     /// To be called when the interpreter is about to end: it drops interned strings, those that interning made immortal too
@@ -304,9 +310,9 @@ impl Texts {
         if self.layout.wstr {
             return;
         }
-        for number in 0..self.used {
-            let state = self.at(number);
-            // SAFETY: see `at`; the state is the header's fifth word, of which the lowest two bits say how it is interned. Nobody
+        for number in 0..self.slabs.used {
+            let state = self.slabs.at(number);
+            // SAFETY: see `Slabs::at`; the state is the header's fifth word, of which the lowest two bits say how it is interned. Nobody
             // else writes while the GIL is held.
             unsafe {
                 let state = state.add(word::STATE).as_ptr();

@@ -2,13 +2,15 @@
 //!
 //! Pure: pages come from whoever reads them, see `cli::dirty`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use foldhash::fast::FixedState;
 use serde::Serialize;
 
-use super::fields::{self, Field, RELOCATED, Type, UNCHANGED, field_of};
-use super::objects::{Counts, Objects};
+use super::fields::{self, Field, RELOCATED, UNCHANGED, field_of};
+use super::objects::Objects;
 use super::read::Image;
+use super::shape::Type;
 use super::{AREAS, Area, PAGE};
 use crate::bytes::u64_at;
 use crate::error::Result;
@@ -161,13 +163,14 @@ pub struct Dirty<'a> {
     pages_unnamed: [u64; 2],
 }
 
-/// Marks what lies between objects.
-const NO_OBJECT: u32 = u32::MAX;
+/// Counts by key; hashed without a seed, for the order is never used.
+type Counts<K, V> = HashMap<K, V, FixedState>;
 
 /// A word that differs.
 #[derive(Clone, Copy, Debug)]
 struct Change {
-    object: u32,
+    /// None: it lies between objects.
+    object: Option<u32>,
     kind: Type,
     field: Field,
     /// It is not as in the parent.
@@ -245,7 +248,7 @@ impl<'a> Dirty<'a> {
             }
             let offset = start + 8 * word as u64;
             let found = self.objects.at(offset);
-            let (object, mut kind) = found.map_or((NO_OBJECT, Type::None), |n| (n as u32, self.objects.all[n].kind));
+            let (object, mut kind) = found.map_or((None, Type::None), |n| (Some(n as u32), self.objects.all[n].kind));
             // All addresses of the interpreter's move by the same distance. Another object is never put in place of one of them.
             let field = if is_address(word) {
                 delta.get_or_insert(new.wrapping_sub(old));
@@ -264,12 +267,12 @@ impl<'a> Dirty<'a> {
         row.copied += 1;
         row.inherited += u64::from(copied.inherited);
         row.cold += u64::from(cold);
-        row.words += changes.len() as u64;
+        let words = changes.len() as u64;
+        row.words += words;
         row.unchanged += u64::from(changes.is_empty());
         row.relocated += u64::from(!changes.is_empty() && changes.iter().all(|change| change.field == RELOCATED));
-        let words = changes.len() as u64;
         if changes.is_empty() {
-            changes.push(Change { object: NO_OBJECT, kind: Type::None, field: UNCHANGED, since_fork: false });
+            changes.push(Change { object: None, kind: Type::None, field: UNCHANGED, since_fork: false });
         }
         self.count_fields(area, &changes, words == 0);
         self.count_objects(&changes);
@@ -294,9 +297,7 @@ impl<'a> Dirty<'a> {
             keys.insert((change.kind, change.field));
             let count = self.fields.entry((area as usize, change.kind, change.field)).or_default();
             count.words += u64::from(!unchanged);
-            if change.object != NO_OBJECT {
-                count.objects.insert(change.object);
-            }
+            count.objects.extend(change.object);
         }
         let others: Vec<_> = keys.iter().filter(|(_, field)| *field != RELOCATED).collect();
         let alone = match &others[..] {
@@ -321,14 +322,14 @@ impl<'a> Dirty<'a> {
     fn count_objects(&mut self, changes: &[Change]) {
         // Where anything else was written, relocation alone would not have made it worse.
         let relocation = changes.iter().all(|change| change.field == RELOCATED);
-        let counted = |change: &&Change| change.object != NO_OBJECT && (relocation || change.field != RELOCATED);
-        let changed: BTreeSet<u32> = changes.iter().filter(counted).map(|change| change.object).collect();
+        let counted = changes.iter().filter(|change| relocation || change.field != RELOCATED);
+        let counted: Vec<(u32, Field)> = counted.filter_map(|change| Some((change.object?, change.field))).collect();
+        let changed: BTreeSet<u32> = counted.iter().map(|(object, _)| *object).collect();
         for object in &changed {
             self.costs.entry(*object).or_default().share += 1.0 / changed.len() as f64;
         }
-        for change in changes.iter().filter(counted) {
-            let cost = self.costs.entry(change.object).or_default();
-            *cost.words.entry(change.field.name).or_default() += 1;
+        for (object, field) in counted {
+            *self.costs.entry(object).or_default().words.entry(field.name).or_default() += 1;
         }
     }
 
@@ -336,7 +337,7 @@ impl<'a> Dirty<'a> {
         // What the loader wrote says nothing of use.
         let used = |change: &&Change| change.kind == Type::Code && change.field.cause != fields::INTERNED;
         let written = changes.iter().filter(used);
-        let written: BTreeSet<u32> = written.map(|change| change.object).collect();
+        let written: BTreeSet<u32> = written.filter_map(|change| change.object).collect();
         let (mut named, mut unnamed) = (0, 0);
         for object in written {
             let objects = &self.objects;

@@ -2,7 +2,7 @@
 //!
 //! Sources, for 3.12 to 3.15: `Include/object.h`, `Include/cpython/{code,unicodeobject,tupleobject,bytesobject}.h`.
 
-use super::shape::{self, Shape, state, text};
+use super::shape::{self, Shape, Type, state, text};
 
 /// A field that the interpreter writes while code runs, or on behalf of others. Zero in code that nobody has used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ const INSTRUMENTED: &str = "instrumented: monitored, traced or profiled";
 const EXTRA: &str = "data of a debugger or profiler";
 
 /// Of CPython 3.12.
-pub const NOTES_3_12: &[Note] = &[
+const NOTES_3_12: &[Note] = &[
     note("co_weakreflist", 144, WEAKREFS),
     note("_co_cached", 152, CACHED),
     note("_co_instrumentation_version", 160, INSTRUMENTED),
@@ -36,7 +36,7 @@ pub const NOTES_3_12: &[Note] = &[
     note("co_extra", 184, EXTRA),
 ];
 /// Of CPython 3.13: adds `co_executors`.
-pub const NOTES_3_13: &[Note] = &[
+const NOTES_3_13: &[Note] = &[
     note("co_weakreflist", 144, WEAKREFS),
     note("co_executors", 152, EXECUTORS),
     note("_co_cached", 160, CACHED),
@@ -45,7 +45,7 @@ pub const NOTES_3_13: &[Note] = &[
     note("co_extra", 192, EXTRA),
 ];
 /// Of CPython 3.14 and 3.15: `_co_unique_id`, which only the free-threaded build sets, stands before the last.
-pub const NOTES_3_14: &[Note] = &[
+const NOTES_3_14: &[Note] = &[
     note("co_weakreflist", 144, WEAKREFS),
     note("co_executors", 152, EXECUTORS),
     note("_co_cached", 160, CACHED),
@@ -54,48 +54,12 @@ pub const NOTES_3_14: &[Note] = &[
     note("co_extra", 200, EXTRA),
 ];
 
-/// Names of the fields at [`shape::CODE_OBJECTS`], in that order.
-const OBJECTS: [&str; 9] = [
-    "co_consts",
-    "co_names",
-    "co_exceptiontable",
-    "co_localsplusnames",
-    "co_localspluskinds",
-    "co_filename",
-    "co_name",
-    "co_qualname",
-    "co_linetable",
-];
-
-/// What an object is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Type {
-    /// Code.
-    Code,
-    /// A `str`.
-    Str,
-    /// A tuple.
-    Tuple,
-    /// A `bytes`.
-    Bytes,
-    /// An `int`, `float` or `complex`.
-    Number,
-    /// What stands between objects.
-    None,
-}
-
-impl Type {
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Type::Code => "code",
-            Type::Str => "str",
-            Type::Tuple => "tuple",
-            Type::Bytes => "bytes",
-            Type::Number => "number",
-            Type::None => "none",
-        }
+/// Those of CPython 3.`minor`.
+pub const fn notes(minor: u8) -> &'static [Note] {
+    match minor {
+        12 => NOTES_3_12,
+        13 => NOTES_3_13,
+        _ => NOTES_3_14,
     }
 }
 
@@ -148,15 +112,10 @@ fn code(at: usize, shape: &Shape) -> Field {
     if at >= shape.code {
         return field("code units", "specialised: instructions and their caches");
     }
-    if let Some(i) = shape::CODE_OBJECTS.iter().position(|object| *object == at) {
-        return field(OBJECTS[i], INTERNED);
+    if let Some(slot) = shape::SLOTS.iter().find(|slot| slot.at == at) {
+        return field(slot.name, INTERNED);
     }
-    let notes = match shape.minor {
-        12 => NOTES_3_12,
-        13 => NOTES_3_13,
-        _ => NOTES_3_14,
-    };
-    match notes.iter().find(|note| (note.at..note.at + note.len).contains(&at)) {
+    match notes(shape.minor).iter().find(|note| (note.at..note.at + note.len).contains(&at)) {
         Some(note) => field(note.name, note.cause),
         // The word that ends with it.
         None if at == shape::VERSION / 8 * 8 => field("co_version", UNKNOWN),

@@ -29,6 +29,18 @@ pub enum Kind {
     OnceLeaf,
 }
 
+impl Kind {
+    /// Whether it is a tuple, a template's own too.
+    pub fn is_tuple(self) -> bool {
+        matches!(self, Kind::Tuple | Kind::OnceTuple)
+    }
+
+    /// Whether it is code.
+    pub fn is_code(self) -> bool {
+        matches!(self, Kind::Function | Kind::Once)
+    }
+}
+
 /// What a pointer leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ref {

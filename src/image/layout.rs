@@ -2,7 +2,7 @@
 //! use; what only functions that ran need comes before what their modules hold besides.
 
 use super::graph::{Graph, Kind, Ref};
-use super::shape::CODE_OBJECTS;
+use super::shape::{CONSTANTS, NAMES};
 use super::{ALIGN, AREAS, Area, GC_HEAD, PAGE};
 use crate::profile::Profile;
 
@@ -96,8 +96,6 @@ impl Order<'_> {
 /// The strings that code looks up or may use as keys: names of attributes and globals, and constants. Those of functions that ran and of module and class bodies,
 /// which run when they are imported; the names of local variables, and what only other functions have, nobody hashes.
 fn used_when_run(graph: &Graph, ran: impl Iterator<Item = u32>) -> Vec<bool> {
-    const NAMES: u32 = CODE_OBJECTS[1] as u32;
-    const CONSTANTS: u32 = CODE_OBJECTS[0] as u32;
     let mut used = vec![false; graph.len()];
     let mut stack: Vec<u32> = ran.chain(graph.modules.iter().map(|module| module.root)).collect();
     while let Some(object) = stack.pop() {
@@ -106,7 +104,7 @@ fn used_when_run(graph: &Graph, ran: impl Iterator<Item = u32>) -> Vec<bool> {
         }
         match graph.kind(object) {
             Kind::Function | Kind::Once => {
-                let refs = graph.refs(object).iter().filter(|(at, _)| [NAMES, CONSTANTS].contains(at));
+                let refs = graph.refs(object).iter().filter(|(at, _)| [NAMES, CONSTANTS].contains(&(*at as usize)));
                 stack.extend(refs.filter_map(|(_, to)| if let Ref::Object(tuple) = to { Some(*tuple) } else { None }));
             }
             // A function that is made does not run by that.
@@ -147,6 +145,9 @@ pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
         numbers.iter().for_each(|module| order.visit(modules[*module].root, heat(*module)));
     }
 
+    // Of another nothing would say where it goes, and it would be written over what stands at the start of a section.
+    debug_assert_eq!(order.met.len(), graph.len(), "objects that no module leads to");
+
     let area = |object: u32| match graph.kind(object) {
         Kind::Function => Area::Code,
         Kind::Name | Kind::Key => Area::Names,
@@ -176,7 +177,7 @@ pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
     for (area, object) in queue {
         let end = &mut layout.sizes[area as usize];
         let kind = graph.kind(object);
-        if matches!(kind, Kind::Tuple | Kind::OnceTuple) {
+        if kind.is_tuple() {
             *end += GC_HEAD as u64;
         }
         layout.spots[object as usize] = Spot { area, at: *end };

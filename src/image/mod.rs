@@ -5,7 +5,8 @@
 //! - [`layout`]: which object goes where, by what will be written and by what is used;
 //! - [`mod@write`]: the sections, with addresses, in a copy of the package;
 //! - [`read`]: the head of an image and its tables;
-//! - [`shape`], [`fields`]: how objects are laid out;
+//! - `relocations`: where pages hold addresses of the interpreter's;
+//! - [`shape`], [`fields`], `types`: how objects are laid out, and told from one another;
 //! - [`mod@verify`]: everything that can be checked without an interpreter;
 //! - [`objects`]: the objects of an image, found again in its file;
 //! - [`dirty`]: what of its pages a process has written, and why.
@@ -18,7 +19,9 @@ pub mod graph;
 pub mod layout;
 pub mod objects;
 pub mod read;
+pub(crate) mod relocations;
 pub mod shape;
+mod types;
 pub mod verify;
 pub mod write;
 
@@ -105,6 +108,9 @@ impl Relocate {
         Relocate::ALL.into_iter().find(|relocate| relocate.name() == name)
     }
 }
+
+/// What `pye.status()` says of the state of an image that is used; of another, why it is not.
+pub const MAPPED: &str = "mapped";
 
 /// Which build of the interpreter objects are laid out for, and at which addresses: the first 64 bytes of the heads of images and of [caches](crate::cache).
 /// Little-endian.

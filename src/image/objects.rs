@@ -1,22 +1,15 @@
 //! The objects of an image, found again in its file: by following pointers from the code of modules, without an interpreter. Types are told by where they are met:
 //! a module's root is code, its constants are a tuple, its file name is a `str`. Nothing that is read here is trusted: what does not lie in the image is passed over.
 
-use std::collections::HashMap;
-
-use foldhash::fast::FixedState;
-
-use super::fields::Type;
 use super::read::Image;
-use super::shape::{self, Shape, state, text};
+use super::shape::{self, Shape, Type, state, text};
+use super::types::Types;
 use super::{AREAS, Area};
 use crate::bytes::{u32_at, u64_at};
 use crate::error::{Error, Result};
 
 /// Longest text that is shown, in characters.
 const SHOWN: usize = 48;
-
-/// Number of [`Area`]s and types of objects that are told apart.
-const TYPES: usize = 4;
 
 /// An object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,23 +35,6 @@ pub struct Objects<'a> {
     pub shape: &'static Shape,
     /// By offset.
     pub all: Vec<Object>,
-}
-
-/// Words that are types: code, tuple, str, bytes, where they are known.
-#[derive(Clone, Copy, Debug, Default)]
-struct Types([Option<u64>; TYPES]);
-
-impl Types {
-    const KINDS: [Type; TYPES] = [Type::Code, Type::Tuple, Type::Str, Type::Bytes];
-
-    fn kind(&self, word: u64) -> Type {
-        let known = self.0.iter().position(|known| *known == Some(word));
-        known.map_or(Type::Number, |i| Types::KINDS[i])
-    }
-
-    fn is_complete(&self) -> bool {
-        self.0.iter().all(Option::is_some)
-    }
 }
 
 impl<'a> Objects<'a> {
@@ -109,20 +85,14 @@ impl<'a> Objects<'a> {
     }
 
     fn types(&self) -> Types {
-        const PLACES: [(usize, &[usize]); 3] = [
-            (1, &[shape::CONSTANTS, shape::CODE_OBJECTS[1], shape::CODE_OBJECTS[3]]),
-            (2, &[shape::CODE_OBJECTS[5]]),
-            (3, &[shape::CODE_OBJECTS[8], shape::CODE_OBJECTS[2]]),
-        ];
         let mut types = Types::default();
         for module in 0..self.image.len() as u32 {
             let root = self.image.entry(module).root;
-            types.0[0].get_or_insert(self.word(root + shape::TYPE as u64));
-            for (kind, places) in PLACES {
+            types.learn(Type::Code, self.word(root + shape::TYPE as u64));
+            for slot in shape::SLOTS {
                 // The empty ones are the interpreter's.
-                let mut targets = places.iter().filter_map(|place| self.target(root + *place as u64));
-                if let (None, Some(target)) = (types.0[kind], targets.next()) {
-                    types.0[kind] = Some(self.word(target + shape::TYPE as u64));
+                if let Some(target) = self.target(root + slot.at as u64) {
+                    types.learn(slot.kind, self.word(target + shape::TYPE as u64));
                 }
             }
             if types.is_complete() {
@@ -137,20 +107,14 @@ impl<'a> Objects<'a> {
         let kind = types.kind(self.word(at + shape::TYPE as u64));
         let size = self.word(at + shape::SIZE as u64);
         let code = if kind == Type::Code { at } else { code };
-        let len = match kind {
-            Type::Code => size.checked_mul(2).and_then(|units| units.checked_add(self.shape.code as u64)),
-            Type::Tuple => size.checked_mul(8).and_then(|items| items.checked_add(self.shape.items as u64)),
-            Type::Bytes => size.checked_add(shape::BYTES_DATA as u64 + 1),
-            Type::Str => shape::text_size(size, self.flags(at)),
-            Type::Number | Type::None => Some(shape::SMALLEST as u64),
-        };
+        let len = self.shape.size(kind, size, self.flags(at));
         let end = self.image.starts[AREAS];
         let Some(len) = len.filter(|len| at.checked_add(*len).is_some_and(|last| last <= end)) else { return };
         self.all.push(Object { at, len, kind, module, code });
         match kind {
             Type::Code => {
-                let places = shape::CODE_OBJECTS.iter().map(|place| at + *place as u64);
-                stack.extend(places.filter_map(|place| Some((self.target(place)?, code))));
+                let targets = shape::SLOTS.iter().filter_map(|slot| self.target(at + slot.at as u64));
+                stack.extend(targets.map(|target| (target, code)));
             }
             Type::Tuple => {
                 let items = (at + self.shape.items as u64..at + len).step_by(8);
@@ -199,7 +163,7 @@ impl<'a> Objects<'a> {
     /// `co_filename` of a module, below the package's root where it is there.
     pub fn module(&self, number: u32) -> String {
         let root = self.image.entry(number).root;
-        let name = self.target(root + shape::CODE_OBJECTS[5] as u64).and_then(|name| self.text(name, usize::MAX));
+        let name = self.target(root + shape::FILENAME as u64).and_then(|name| self.text(name, usize::MAX));
         let name = name.unwrap_or_else(|| format!("module {number}"));
         let below = name.strip_prefix(self.image.root).map(|rest| rest.trim_start_matches('/').to_owned());
         below.filter(|below| !below.is_empty()).unwrap_or(name)
@@ -209,7 +173,7 @@ impl<'a> Objects<'a> {
     pub fn function(&self, at: u64) -> Option<(String, String, u32)> {
         let about = |place: usize| self.target(at + place as u64).and_then(|text_at| self.text(text_at, usize::MAX));
         let line = u32_at(self.file, at as usize + shape::FIRST_LINE)?;
-        Some((about(shape::CODE_OBJECTS[5])?, about(shape::CODE_OBJECTS[7])?, line))
+        Some((about(shape::FILENAME)?, about(shape::QUALNAME)?, line))
     }
 
     /// What an object is called: a function by its module and name, text by what it says, a tuple by its first items.
@@ -257,6 +221,3 @@ impl<'a> Objects<'a> {
             .find(|area| (self.image.starts[*area as usize]..self.image.starts[*area as usize + 1]).contains(&offset))
     }
 }
-
-/// Counts by key; hashed without a seed, for the order is never used.
-pub(super) type Counts<K, V> = HashMap<K, V, FixedState>;

@@ -1,6 +1,6 @@
 //! The head of an image and its tables, checked when opened; objects are not looked at.
 
-use super::{AREAS, Area, BITS, BITS_ROW, Counts, HEAD_LEN, Head, PAGE};
+use super::{AREAS, Area, BITS, BITS_ROW, Counts, HEAD_LEN, Head, PAGE, relocations};
 use crate::bytes::{Cursor, u32_at, u64_at};
 use crate::error::{Error, Result};
 use crate::pye::read::Pye;
@@ -18,21 +18,6 @@ const ROOT: usize = 4;
 const RUNS: usize = 5;
 /// Bytes of a run.
 const RUN: usize = 8;
-
-/// A row of a section of relocations: the bits of a page, if they have their CRC32.
-///
-/// # Errors
-/// They are damaged.
-pub(crate) fn bits_row(rows: &[u8], page: u32) -> Result<&[u8]> {
-    let at = page as usize * BITS_ROW;
-    let (bits, crc) = rows[at..][..BITS_ROW].split_at(BITS);
-    let (crc, actual) = (u32_at(crc, 0).unwrap_or(0), crc32fast::hash(bits));
-    if crc != actual {
-        let error = Error::malformed(format!("CRC32 {crc:08x} of a page's relocations"), format!("{actual:08x}"));
-        return Err(error.at(at));
-    }
-    Ok(bits)
-}
 
 /// An image.
 #[derive(Clone, Debug)]
@@ -310,6 +295,6 @@ impl<'a> Image<'a> {
     /// # Errors
     /// They are damaged.
     pub fn bits(&self, page: u32) -> Result<&'a [u8]> {
-        bits_row(self.bits, page).map_err(|e| e.within(NAMES[Part::ImageRelocations as usize]))
+        relocations::bits(self.bits, page).map_err(|e| e.within(NAMES[Part::ImageRelocations as usize]))
     }
 }

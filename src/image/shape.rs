@@ -3,6 +3,38 @@
 //!
 //! Sources, for 3.12 to 3.15: `Include/object.h`, `Include/refcount.h`, `Include/cpython/{code,unicodeobject,tupleobject,bytesobject}.h`.
 
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Type {
+    /// Code.
+    Code,
+    /// A `str`.
+    Str,
+    /// A tuple.
+    Tuple,
+    /// A `bytes`.
+    Bytes,
+    /// An `int`, `float` or `complex`, as far as is known.
+    Number,
+    /// What stands between objects.
+    None,
+}
+
+impl Type {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Type::Code => "code",
+            Type::Str => "str",
+            Type::Tuple => "tuple",
+            Type::Bytes => "bytes",
+            Type::Number => "number",
+            Type::None => "none",
+        }
+    }
+}
+
 /// Offset of the type, in every object; the reference count and flags are the word before.
 pub const TYPE: usize = 8;
 /// Offset of the number of items in tuples and `bytes`, of code units in code, of characters in `str`.
@@ -12,6 +44,8 @@ pub const SMALLEST: usize = 24;
 
 /// Offset of the constants in code.
 pub const CONSTANTS: usize = 24;
+/// Offset of `co_names` in code.
+pub const NAMES: usize = 32;
 /// Offset of `co_flags` in code.
 pub const FLAGS: usize = 48;
 /// `CO_OPTIMIZED`: fast locals; functions have it, modules and class bodies have not.
@@ -20,9 +54,37 @@ pub const CO_OPTIMIZED: u32 = 1;
 pub const FIRST_LINE: usize = 68;
 /// Offset of `co_version` in code, four bytes.
 pub const VERSION: usize = 92;
-/// Offsets of code's pointers: `co_consts`, `co_names`, `co_exceptiontable`, `co_localsplusnames`, `co_localspluskinds`, `co_filename`, `co_name`,
-/// `co_qualname`, `co_linetable`. None is NULL.
-pub const CODE_OBJECTS: [usize; 9] = [CONSTANTS, 32, 40, 96, 104, 112, 120, 128, 136];
+/// Offset of `co_filename` in code.
+pub const FILENAME: usize = 112;
+/// Offset of `co_qualname` in code.
+pub const QUALNAME: usize = 128;
+/// A pointer of code, to an object. Never NULL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// The field, and the attribute that returns the object.
+    pub name: &'static str,
+    /// Its offset.
+    pub at: usize,
+    /// What the object is.
+    pub kind: Type,
+}
+
+const fn slot(name: &'static str, at: usize, kind: Type) -> Slot {
+    Slot { name, at, kind }
+}
+
+/// The pointers of code, in order.
+pub const SLOTS: [Slot; 9] = [
+    slot("co_consts", CONSTANTS, Type::Tuple),
+    slot("co_names", NAMES, Type::Tuple),
+    slot("co_exceptiontable", 40, Type::Bytes),
+    slot("co_localsplusnames", 96, Type::Tuple),
+    slot("co_localspluskinds", 104, Type::Bytes),
+    slot("co_filename", FILENAME, Type::Str),
+    slot("co_name", 120, Type::Str),
+    slot("co_qualname", QUALNAME, Type::Str),
+    slot("co_linetable", 136, Type::Bytes),
+];
 
 /// Offset of the hash in `bytes`, and of the data.
 pub const BYTES_HASH: usize = 24;
@@ -99,6 +161,17 @@ impl Shape {
     /// That of CPython 3.`minor`.
     pub fn of_minor(minor: u8) -> Option<&'static Shape> {
         SHAPES.iter().find(|shape| shape.minor == minor)
+    }
+
+    /// Bytes of an object of type `kind` with so many items, `flags` being the state of a `str`; of a number the least it has. None when there is no such object.
+    pub fn size(&self, kind: Type, items: u64, flags: u32) -> Option<u64> {
+        match kind {
+            Type::Code => items.checked_mul(2)?.checked_add(self.code as u64),
+            Type::Tuple => items.checked_mul(8)?.checked_add(self.items as u64),
+            Type::Bytes => items.checked_add(BYTES_DATA as u64 + 1),
+            Type::Str => text_size(items, flags),
+            Type::Number | Type::None => Some(SMALLEST as u64),
+        }
     }
 }
 

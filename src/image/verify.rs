@@ -1,10 +1,12 @@
 //! Everything that can be checked of an image without the interpreter it is for: tables, CRCs, and the objects that the modules lead to.
 //!
-//! Types are addresses of the interpreter's, so which is which is learnt from where they stand: the root of a module is code, and code has tuples, `str` and
-//! `bytes` in known places. Of other types (numbers) only the head can be checked.
+//! Types are learnt from where objects stand (`types`). Of those that are not, numbers, only the head can be checked.
+
+use std::ops::{Range, RangeInclusive};
 
 use super::read::{Entry, Image};
-use super::shape::{self, Shape, state, text, text_size};
+use super::shape::{self, Shape, Type, state, text};
+use super::types::Types;
 use super::{ALIGN, AREAS, Area, GC_HEAD, PAGE};
 use crate::blob::{self, Kind};
 use crate::bytes::{u32_at, u64_at};
@@ -13,7 +15,7 @@ use crate::pye::read::Pye;
 use crate::pye::{ModuleKind, NAMES, Part};
 
 /// Sections of the image, in the package.
-const PARTS: std::ops::RangeInclusive<usize> = Part::Image as usize..=Part::ImageOnce as usize;
+const PARTS: RangeInclusive<usize> = Part::Image as usize..=Part::ImageOnce as usize;
 
 /// Checks the image of a package whose sections have their CRC32.
 ///
@@ -93,23 +95,12 @@ fn pages(image: &Image<'_>, pye: &Pye<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What an object is, as far as its type is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Type {
-    Code,
-    Tuple,
-    Text,
-    Bytes,
-    /// Of another type, or of one that no slot of code has told.
-    Other,
-}
-
 /// An object: offset in the file, and what it is.
 #[derive(Clone, Copy, Debug)]
 struct Object {
     at: u64,
     kind: Type,
-    /// Bytes; of [`Type::Other`] at least so many.
+    /// Bytes; of a number at least so many.
     len: u64,
 }
 
@@ -127,8 +118,7 @@ struct Walk<'i, 'a> {
     image: &'i Image<'a>,
     pye: &'i Pye<'a>,
     shape: &'static Shape,
-    /// Addresses of the types that are known.
-    types: [(Type, Option<u64>); 4],
+    types: Types,
     /// Of each unit of [`ALIGN`] bytes whether an object starts there, or goes on.
     units: Vec<Unit>,
     /// Of each unit the last module that led to the object there.
@@ -159,12 +149,11 @@ impl<'i, 'a> Walk<'i, 'a> {
             error.at(24u64).within(NAMES[Part::Image as usize])
         })?;
         let units = image.pages() as usize * (PAGE / ALIGN);
-        let types = [Type::Code, Type::Tuple, Type::Text, Type::Bytes].map(|kind| (kind, None));
         Ok(Walk {
             image,
             pye,
             shape,
-            types,
+            types: Types::default(),
             units: vec![Unit::Free; units],
             seen: vec![0; units],
             held: vec![0; image.pages() as usize],
@@ -179,9 +168,9 @@ impl<'i, 'a> Walk<'i, 'a> {
         for number in 0..self.image.len() as u32 {
             let root = self.image.entry(number).root;
             self.known(root, Type::Code)?;
-            for (at, kind) in SLOTS {
-                if let To::Object(to) = self.pointer(root + at as u64)? {
-                    self.known(to, kind)?;
+            for slot in shape::SLOTS {
+                if let To::Object(to) = self.pointer(root + slot.at as u64)? {
+                    self.known(to, slot.kind)?;
                 }
             }
         }
@@ -208,9 +197,9 @@ impl<'i, 'a> Walk<'i, 'a> {
         let patches = entry.patches.0..entry.patches.0 + entry.patches.1;
         let mut wanted: Vec<u64> = patches.map(|row| self.image.patch(row).0).collect();
         let mut slots = Vec::new();
-        // Three objects in four units of 16 bytes are the most there are; each may be shared, but all by all is an attack.
+        // An object takes two units at least, so these are 32 modules for each object: some are shared by all modules, but all by all is an attack.
         let most = (self.units.len() as u64 * ALIGN as u64).max(1 << 20);
-        let mut met = vec![(entry.root, Type::Code)];
+        let mut met = vec![(entry.root, Some(Type::Code))];
         while let Some((at, expected)) = met.pop() {
             let unit = self.unit(at)?;
             if self.seen[unit] == stamp {
@@ -241,39 +230,36 @@ impl<'i, 'a> Walk<'i, 'a> {
         slots.sort_unstable();
         wanted.sort_unstable();
         if slots != wanted {
-            let other = slots
-                .iter()
-                .zip(&wanted)
-                .find(|(a, b)| a != b)
-                .map_or(slots.len().min(wanted.len()), |(a, _)| slots.partition_point(|slot| slot < a));
+            let other = slots.iter().zip(&wanted).position(|(slot, patch)| slot != patch);
+            let other = other.unwrap_or(slots.len().min(wanted.len()));
             let at = slots.get(other).or(wanted.get(other)).copied().unwrap_or(entry.root);
             return self.fail(at, format!("a patch of module {number} for each slot without an object"), "others");
         }
         Ok(())
     }
 
-    /// Calls `each` with the pointers of an object that may lead to others: what to, of which type that has to be, and where the pointer is.
-    fn children(&self, object: Object, mut each: impl FnMut(To, Type, u64) -> Result<()>) -> Result<()> {
+    /// Calls `each` with the pointers of an object that may lead to others: what to, of which type that has to be if not of any, and where the pointer is.
+    fn children(&self, object: Object, mut each: impl FnMut(To, Option<Type>, u64) -> Result<()>) -> Result<()> {
         match object.kind {
             Type::Code => {
-                for (at, kind) in SLOTS {
-                    let slot = object.at + at as u64;
-                    each(self.pointer(slot)?, kind, slot)?;
+                for slot in shape::SLOTS {
+                    let at = object.at + slot.at as u64;
+                    each(self.pointer(at)?, Some(slot.kind), at)?;
                 }
             }
             Type::Tuple => {
                 for i in 0..self.word(object.at + shape::SIZE as u64) {
                     let slot = object.at + self.shape.items as u64 + 8 * i;
-                    each(self.pointer(slot)?, Type::Other, slot)?;
+                    each(self.pointer(slot)?, None, slot)?;
                 }
             }
-            Type::Text | Type::Bytes | Type::Other => {}
+            _ => {}
         }
         Ok(())
     }
 
-    /// The object at `at`, which must be of the type `expected`, unless that is any. What it is made of is looked at the first time.
-    fn object(&mut self, at: u64, expected: Type) -> Result<Object> {
+    /// The object at `at`, which must be of the type `expected`, if any. What it is made of is looked at the first time.
+    fn object(&mut self, at: u64, expected: Option<Type>) -> Result<Object> {
         let (area, rest) = self.area(at)?;
         if !at.is_multiple_of(ALIGN as u64) || rest < shape::SMALLEST as u64 {
             return self.fail(at, "an object", "no place for one");
@@ -282,21 +268,12 @@ impl<'i, 'a> Walk<'i, 'a> {
         if !self.is_marked(at + shape::TYPE as u64) {
             return self.fail(at + shape::TYPE as u64, "a type of the interpreter's", format!("{address:#x}"));
         }
-        let known = self.types.iter().find(|(_, known)| *known == Some(address));
-        let kind = known.map_or(Type::Other, |(kind, _)| *kind);
-        if expected != Type::Other && kind != expected {
-            return self.fail(at, format!("an object of type {expected:?}"), format!("one of {kind:?}"));
+        let kind = self.types.kind(address);
+        if let Some(expected) = expected.filter(|expected| kind != *expected) {
+            return self.fail(at, format!("an object of type {}", expected.name()), format!("one of {}", kind.name()));
         }
         let size = self.word(at + shape::SIZE as u64);
-        let len = match kind {
-            Type::Code => size.checked_mul(2).and_then(|units| units.checked_add(self.shape.code as u64)),
-            Type::Tuple => size.checked_mul(8).and_then(|items| items.checked_add(self.shape.items as u64)),
-            Type::Text => (rest >= text::ASCII_HEAD as u64)
-                .then(|| text_size(size, self.word(at + text::STATE as u64) as u32))
-                .flatten(),
-            Type::Bytes => size.checked_add(shape::BYTES_DATA as u64 + 1),
-            Type::Other => Some(shape::SMALLEST as u64),
-        };
+        let len = self.shape.size(kind, size, self.word(at + text::STATE as u64) as u32);
         let Some(len) = len.filter(|len| *len <= rest) else {
             return self.fail(at, format!("an object of at most {rest} bytes"), format!("one with {size} items"));
         };
@@ -342,25 +319,25 @@ impl<'i, 'a> Walk<'i, 'a> {
             Type::Code if area == Area::Once => flags() & shape::CO_OPTIMIZED == 0,
             Type::Code => area == Area::Code,
             Type::Tuple => matches!(area, Area::Data | Area::Patch | Area::Once),
-            Type::Text => matches!(area, Area::Names | Area::Data),
+            Type::Str => matches!(area, Area::Names | Area::Data),
             Type::Bytes => matches!(area, Area::Data | Area::Once),
-            Type::Other => area == Area::Data,
+            Type::Number | Type::None => area == Area::Data,
         };
         if !place {
-            let got = format!("{kind:?} in {}", NAMES[area.part()]);
+            let got = format!("{} in {}", kind.name(), NAMES[area.part()]);
             return self.fail(at, "an object in the section for its type", got);
         }
         let count = word(0);
-        if count != self.shape.immortal && !(kind == Type::Text && count == shape::MORTAL) {
+        if count != self.shape.immortal && !(kind == Type::Str && count == shape::MORTAL) {
             return self.fail(at, format!("the reference count {:#x}", self.shape.immortal), format!("{count:#x}"));
         }
         let mut marked = 1;
         match kind {
-            Type::Text => self.text(object)?,
+            Type::Str => self.text(object)?,
             Type::Bytes if word(shape::BYTES_HASH) != u64::MAX || self.byte(at + object.len - 1) != 0 => {
                 return self.fail(at, "bytes without a hash and with a NUL", "others");
             }
-            Type::Bytes | Type::Other => {}
+            Type::Bytes | Type::Number | Type::None => {}
             Type::Tuple | Type::Code => {
                 if kind == Type::Code {
                     let version = u32_at(self.bytes(at + shape::VERSION as u64, 4), 0).unwrap_or(0);
@@ -421,7 +398,7 @@ impl<'i, 'a> Walk<'i, 'a> {
         } else {
             let data = word(text::DATA);
             if utf8() != if ascii { (length, data) } else { (0, 0) }
-                || self.any_marked(at + shape::SIZE as u64, object.len)
+                || self.any_marked(at + shape::SIZE as u64..at + object.len)
             {
                 return self.fail(at, "a str whose copy in UTF-8 is itself, or none", "another");
             }
@@ -453,8 +430,8 @@ impl<'i, 'a> Walk<'i, 'a> {
         let mut ends = ends.into_iter().peekable();
         let mut at = 0;
         while at + shape::SMALLEST as u64 <= size && self.word(start + at) != 0 {
-            self.known(start + at, Type::Text)?;
-            let object = self.object(start + at, Type::Text)?;
+            self.known(start + at, Type::Str)?;
+            let object = self.object(start + at, Some(Type::Str))?;
             at = (at + object.len).next_multiple_of(ALIGN as u64);
             if ends.peek() == Some(&at) {
                 ends.next();
@@ -474,18 +451,13 @@ impl<'i, 'a> Walk<'i, 'a> {
     /// Notes that the object at `at` is of this type, and that its type is the only one that such objects have.
     fn known(&mut self, at: u64, kind: Type) -> Result<()> {
         let (_, rest) = self.area(at)?;
-        if kind == Type::Other || rest < shape::SMALLEST as u64 {
+        if rest < shape::SMALLEST as u64 {
             return Ok(());
         }
         let address = self.word(at + shape::TYPE as u64);
-        let other = self
-            .types
-            .iter()
-            .any(|(k, known)| if *k == kind { known.is_some_and(|a| a != address) } else { *known == Some(address) });
-        if other {
-            return self.fail(at + shape::TYPE as u64, format!("the type of {kind:?}"), format!("{address:#x}"));
+        if !self.types.learn(kind, address) {
+            return self.fail(at + shape::TYPE as u64, format!("the type of {}", kind.name()), format!("{address:#x}"));
         }
-        self.types.iter_mut().filter(|(k, _)| *k == kind).for_each(|(_, known)| *known = Some(address));
         Ok(())
     }
 
@@ -536,7 +508,7 @@ impl<'i, 'a> Walk<'i, 'a> {
 
     fn is_code(&self, at: u64) -> bool {
         self.area(at).is_ok_and(|(_, rest)| rest >= shape::SMALLEST as u64)
-            && self.types[0].1 == Some(self.word(at + shape::TYPE as u64))
+            && self.types.kind(self.word(at + shape::TYPE as u64)) == Type::Code
     }
 
     /// The section in which `at` lies, and how many bytes follow there.
@@ -563,8 +535,8 @@ impl<'i, 'a> Walk<'i, 'a> {
         self.image.bits_unchecked(self.page(at) as u32)[word / 8] >> (word % 8) & 1 != 0
     }
 
-    fn any_marked(&self, at: u64, len: u64) -> bool {
-        (at..at + len - shape::SIZE as u64).step_by(8).any(|at| self.is_marked(at))
+    fn any_marked(&self, words: Range<u64>) -> bool {
+        words.step_by(8).any(|at| self.is_marked(at))
     }
 
     /// Bytes of the image; `at` and what follows lie in one section.
@@ -590,19 +562,3 @@ impl<'i, 'a> Walk<'i, 'a> {
         })
     }
 }
-
-/// Types of what code's pointers lead to, as [`shape::CODE_OBJECTS`].
-const SLOTS: [(usize, Type); 9] = {
-    let [constants, names, exceptions, locals, kinds, file, name, qualified, lines] = shape::CODE_OBJECTS;
-    [
-        (constants, Type::Tuple),
-        (names, Type::Tuple),
-        (exceptions, Type::Bytes),
-        (locals, Type::Tuple),
-        (kinds, Type::Bytes),
-        (file, Type::Text),
-        (name, Type::Text),
-        (qualified, Type::Text),
-        (lines, Type::Bytes),
-    ]
-};

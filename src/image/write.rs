@@ -7,9 +7,10 @@ use std::os::unix::fs::FileExt;
 use rayon::prelude::*;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::graph::{Graph, Kind, Ref};
+use super::graph::{Graph, Ref};
 use super::layout::Layout;
-use super::{AREAS, Area, BITS, BITS_ROW, Counts, GC_HEAD, Head, PAGE};
+use super::relocations::Rows;
+use super::{AREAS, Area, BITS_ROW, Counts, GC_HEAD, Head, PAGE};
 use crate::bytes::Sink as _;
 use crate::elf;
 use crate::error::{Error, Result};
@@ -34,20 +35,11 @@ pub struct Input<'a> {
     pub version_at: usize,
 }
 
-/// What was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// Bytes of the file.
-    pub file: u64,
-    /// Bytes of each object section.
-    pub areas: [u64; AREAS],
-}
-
-/// Writes it to the empty `file`.
+/// Writes it to the empty `file`. Returns the file's size.
 ///
 /// # Errors
 /// Writing fails, or there is more than can be numbered.
-pub fn write(input: Input<'_>, file: &File) -> Result<Written> {
+pub fn write(input: Input<'_>, file: &File) -> Result<u64> {
     let Input { pye, graph, layout, root, mut head, version_at } = input;
     let mut sizes: [u64; PARTS] = std::array::from_fn(|part| pye.part(part).len() as u64);
     let pages = layout.sizes.iter().sum::<u64>() / PAGE as u64;
@@ -129,7 +121,7 @@ pub fn write(input: Input<'_>, file: &File) -> Result<Written> {
     put(skeleton.offsets[0], &header_bytes)?;
     (1..PARTS).filter(|i| sizes[*i] != 0).try_for_each(|i| put(skeleton.offsets[i], part(i)))?;
     skeleton.parts.iter().try_for_each(|(at, bytes)| put(*at, bytes))?;
-    Ok(Written { file: skeleton.len, areas: layout.sizes })
+    Ok(skeleton.len)
 }
 
 /// The object sections with all addresses in them.
@@ -153,7 +145,7 @@ fn fill(graph: &Graph, layout: &Layout, head: &Head, offsets: &[u64], version_at
             };
             there[*at as usize..][..8].copy_from_slice(&address.to_le_bytes());
         }
-        if matches!(graph.kind(object), Kind::Function | Kind::Once) {
+        if graph.kind(object).is_code() {
             there[version_at..][..4].copy_from_slice(&version.to_le_bytes());
             version += 1;
         }
@@ -161,25 +153,19 @@ fn fill(graph: &Graph, layout: &Layout, head: &Head, offsets: &[u64], version_at
     areas
 }
 
-/// The bits of all pages, from the file's offset `start` on.
+/// The rows of all pages, from the file's offset `start` on.
 fn relocations(graph: &Graph, layout: &Layout, offsets: &[u64], start: u64, pages: u32) -> Vec<u8> {
-    let mut rows = vec![0; pages as usize * BITS_ROW];
+    let mut rows = Rows::default();
     for object in 0..graph.len() as u32 {
         let spot = layout.spots[object as usize];
         let first = offsets[spot.area.part()] + spot.at - start;
         for (at, to) in graph.refs(object) {
             if matches!(to, Ref::Interpreter(_)) {
-                let word = (first + u64::from(*at)) as usize / 8;
-                let (page, word) = (word / (PAGE / 8), word % (PAGE / 8));
-                rows[page * BITS_ROW + word / 8] |= 1 << (word % 8);
+                rows.mark(first + u64::from(*at));
             }
         }
     }
-    for row in rows.chunks_mut(BITS_ROW) {
-        let crc = crc32fast::hash(&row[..BITS]);
-        row[BITS..].copy_from_slice(&crc.to_le_bytes());
-    }
-    rows
+    rows.seal(pages)
 }
 
 /// The tables of modules, runs and patches.
@@ -277,8 +263,7 @@ fn reach(graph: &Graph, layout: &Layout, first_pages: &[u64; AREAS], root: u32, 
         next += 1;
         let spot = layout.spots[object as usize];
         // A tuple starts with what its collector would use.
-        let tuple = matches!(graph.kind(object), Kind::Tuple | Kind::OnceTuple);
-        let start = spot.at - if tuple { GC_HEAD as u64 } else { 0 };
+        let start = spot.at - if graph.kind(object).is_tuple() { GC_HEAD as u64 } else { 0 };
         let end = spot.at + graph.bytes(object).len() as u64;
         let first = first_pages[spot.area as usize];
         pages.extend((start / PAGE as u64..end.div_ceil(PAGE as u64)).map(|page| (first + page) as u32));

@@ -1,5 +1,5 @@
-//! The `.pye` format: sections, the header, the module records, the index. Reader and writer are [`read`] and [`mod@write`];
-//! the normative text is `format-spec/`.
+//! The `.pye` format: sections, the header, the module records, the index, what is known of [`directories`]. Reader and writer are [`read`] and
+//! [`mod@write`]; the sections of an image are read and written by [`crate::image`]. The normative text is `format-spec/`.
 
 pub mod directories;
 pub mod read;

@@ -11,7 +11,6 @@ use super::{Form, Packages};
 use crate::cpython::live;
 use crate::cpython::snapshot::{Objects, Snapshot};
 use crate::fsys;
-use crate::image::graph::Kind;
 use crate::image::layout::{self, Use};
 use crate::image::write::{self, Input};
 use crate::image::{Area, Head, Relocate, random_base, random_version};
@@ -96,7 +95,7 @@ pub(super) fn build_image<'py>(
         let message = format!("{path}: no module of CPython {major}.{minor} at level {}", target.optimization);
         return Err(PyOSError::new_err(message));
     }
-    let code = (0..graph.len() as u32).filter(|n| matches!(graph.kind(*n), Kind::Function | Kind::Once)).count() as u32;
+    let code = (0..graph.len() as u32).filter(|n| graph.kind(*n).is_code()).count() as u32;
     let random = || RandomState::new().build_hasher().finish();
     let first = random_version(random(), code);
     let first =
@@ -114,9 +113,9 @@ pub(super) fn build_image<'py>(
         ..Head::default()
     };
     let input = Input { pye, graph: &graph, layout: &layout, root: &root, head, version_at: objects.code.version };
-    let mut written = None;
+    let mut file_bytes = 0;
     fsys::write_atomic(Path::new(output), None, |file| {
-        written = Some(write::write(input, file)?);
+        file_bytes = write::write(input, file)?;
         Ok(())
     })
     .map_err(failed)?;
@@ -129,6 +128,6 @@ pub(super) fn build_image<'py>(
         areas.set_item(crate::pye::NAMES[area.part()], (layout.sizes[area as usize], layout.hot[area as usize]))?;
     }
     report.set_item("sections", areas)?;
-    report.set_item("file_bytes", written.map_or(0, |w| w.file))?;
+    report.set_item("file_bytes", file_bytes)?;
     Ok(report)
 }

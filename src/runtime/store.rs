@@ -253,7 +253,9 @@ impl Store {
                 extension = Some((rank, self.absolute(relative, &entry)));
             }
         }
-        let module = self.lookup(pye, relative, name, target);
+        let recorded = self.recorded(pye, relative, name, target);
+        let unrecorded = matches!(recorded, Some(None));
+        let module = recorded.flatten().and_then(|module| self.fitting(module, relative, name, target));
         let package = matches!(&module, Some(m) if m.record.kind == ModuleKind::Package);
         if inner && !package {
             // It may have become a package since, and would come first.
@@ -272,21 +274,22 @@ impl Store {
                 }
             }
             (_, Some(module)) => self.found(pye, &module, relative, name, target),
-            _ if unnamed && self.unrecorded(pye, relative, name, target) => Answer::Absent,
+            _ if unnamed && unrecorded && self.is_absent(pye, relative, name, target) => Answer::Absent,
             _ => Answer::Ask,
         }
     }
 
-    /// Whether the package has no record of `name` in the directory `relative`, at whatever level: with no entry for it either, there was
-    /// nothing of that name. Not so when the package has records of other versions, which stand for sources that ours may lack.
-    fn unrecorded(&mut self, pye: &'static Pye<'static>, relative: &str, name: &str, target: &Target) -> bool {
+    /// Whether there was nothing of `name` in the directory `relative`, where that has no entry for it and the package no record at our level: no record of another level either.
+    /// Not so when the package has records of other versions, which stand for sources that ours may lack.
+    fn is_absent(&mut self, pye: &'static Pye<'static>, relative: &str, name: &str, target: &Target) -> bool {
         // What rows do not tell of: the package itself, and `__pycache__`.
         if matches!(name, "" | "__init__" | "__pycache__") {
             return false;
         }
         let uniform = *self.uniform.get_or_insert_with(|| pye.is_all_for(target.python));
         let dotted = dotted(relative, name);
-        uniform && (0..=2).all(|level| matches!(pye.lookup(dotted.as_bytes(), target.python, level), Ok(None)))
+        let mut others = (0..=2).filter(|level| *level != target.optimization);
+        uniform && others.all(|level| matches!(pye.lookup(dotted.as_bytes(), target.python, level), Ok(None)))
     }
 
     fn found(
@@ -455,7 +458,7 @@ impl Store {
         (state, row)
     }
 
-    /// The record of the module in the directory `relative` under `name`: found by dotted name, and really there.
+    /// The module in the directory `relative` under `name`: found by dotted name, and really there.
     fn lookup(
         &mut self,
         pye: &'static Pye<'static>,
@@ -463,13 +466,30 @@ impl Store {
         name: &str,
         target: &Target,
     ) -> Option<Module<'static>> {
-        let module = match pye.lookup(dotted(relative, name).as_bytes(), target.python, target.optimization) {
-            Ok(module) => module?,
-            Err(_) => {
-                self.note(Reason::Damaged);
-                return None;
-            }
-        };
+        let module = self.recorded(pye, relative, name, target)??;
+        self.fitting(module, relative, name, target)
+    }
+
+    /// What the package has under a dotted name, for our version and level. None: it is damaged.
+    fn recorded(
+        &mut self,
+        pye: &'static Pye<'static>,
+        relative: &str,
+        name: &str,
+        target: &Target,
+    ) -> Option<Option<Module<'static>>> {
+        let found = pye.lookup(dotted(relative, name).as_bytes(), target.python, target.optimization);
+        found.inspect_err(|_| self.note(Reason::Damaged)).ok()
+    }
+
+    /// `module`, if it can be used and is what stands in the directory `relative` under `name`.
+    fn fitting(
+        &mut self,
+        module: Module<'static>,
+        relative: &str,
+        name: &str,
+        target: &Target,
+    ) -> Option<Module<'static>> {
         if !matches!(module.record.kind, ModuleKind::Module | ModuleKind::Package) {
             return None;
         }
@@ -489,8 +509,7 @@ impl Store {
         there.then_some(module)
     }
 
-    /// What is to be said of a module; none of one without a source, whose `.pyc` nobody could tell from another.
-    /// Where `module` stands.
+    /// Where `module` stands; none for one without a source, whose `.pyc` nobody could tell from another.
     pub fn describe(&self, module: &Module<'static>) -> Option<Found> {
         let path = std::str::from_utf8(module.path).ok()?;
         Some(Found {

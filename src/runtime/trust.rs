@@ -82,17 +82,5 @@ pub fn check(file: &File, path: &Path, identity: Identity) -> Result<()> {
 /// # Errors
 /// It cannot be opened or mapped, is not a regular file, or is not to be trusted.
 pub fn open(path: &Path, identity: Identity) -> Result<(File, Map)> {
-    // Asked before opening: that would wait for a writer where `path` is a pipe.
-    let meta = std::fs::metadata(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
-    if !meta.is_file() {
-        return Err(Error::malformed("a regular file", "something else").in_file(path));
-    }
-    let file = File::open(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
-    check(&file, path, identity)?;
-    let len = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?.len();
-    if len > MAX_PYE_BYTES {
-        return Err(Error::limit("bytes", MAX_PYE_BYTES, len).in_file(path));
-    }
-    let map = Map::range(&file, 0, len).map_err(|e| e.in_file(path))?;
-    Ok((file, map))
+    Map::open_checked(path, MAX_PYE_BYTES, |file| check(file, path, identity))
 }

@@ -150,7 +150,7 @@ impl Build {
         out.resize(self.shape.code, 0);
         out.resize(self.shape.code + 2 * units, 0x1b);
         out[shape::FLAGS..][..4].copy_from_slice(&u32::from(!once).to_le_bytes());
-        let slots = shape::CODE_OBJECTS.iter().map(|at| *at as u32).zip(to);
+        let slots = shape::SLOTS.iter().map(|slot| slot.at as u32).zip(to);
         let refs: Vec<(u32, Ref)> = [(8, CODE)].into_iter().chain(slots).collect();
         self.graph.add(if once { Kind::Once } else { Kind::Function }, &out, &refs, false)
     }
@@ -177,7 +177,7 @@ pub(crate) fn with_image(package: &[u8], build: &Build, profile: &dyn Use) -> (V
     let pye = Pye::open(package).unwrap();
     let graph = &build.graph;
     let layout = layout::layout(graph, profile);
-    let code = (0..graph.len() as u32).filter(|n| matches!(graph.kind(*n), Kind::Function | Kind::Once)).count();
+    let code = (0..graph.len() as u32).filter(|n| graph.kind(*n).is_code()).count();
     let head = Head {
         base: BASE,
         interpreter: INTERPRETER,

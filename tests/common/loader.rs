@@ -222,7 +222,7 @@ pub(crate) fn stdlib_package(python: &Python) -> (PathBuf, PathBuf) {
 }
 
 /// Compiles the program that embeds Python, against interpreters that are built as a shared library and have their headers.
-pub(crate) fn embedding(python: &Python, directory: &Path) -> Option<PathBuf> {
+fn embedding(python: &Python, directory: &Path) -> Option<PathBuf> {
     let ask = "import os, sys, sysconfig
 prefix = os.path.dirname(os.path.dirname(os.path.realpath(sys.executable)))
 print(prefix, sysconfig.get_config_var('LDVERSION'), sysconfig.get_config_var('MULTIARCH') or '.')";
@@ -250,6 +250,32 @@ print(prefix, sysconfig.get_config_var('LDVERSION'), sysconfig.get_config_var('M
     let why = why.lines().next().unwrap_or_default();
     let _ = writeln!(io::stderr(), "note: not tested embedded: {}: {why}", python.path.display());
     None
+}
+
+/// Runs a program that starts Python three times in its process, with each project whose interpreter can be embedded. Only the first life must be served. Returns what the
+/// loader did in it.
+pub(crate) fn embedded<'a>(projects: impl Iterator<Item = Project<'a>>) -> Vec<(&'a Python, Vec<Value>)> {
+    let mut tested = Vec::new();
+    for project in projects {
+        let python = project.python;
+        let Some(program) = embedding(python, project.temporary.path()) else { continue };
+        let (_, pye, status) = project.both::<&str>(&[], &[("PYTHONDONTWRITEBYTECODE", "1")]);
+        let mut command = Command::new(program);
+        command.envs(pye.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let prefix = succeeds(python.command().args(["-c", "import sys; print(sys.prefix)"]));
+        command.env("PYTHONHOME", prefix.trim()).current_dir(&project.directory);
+        let printed = succeeds(&mut command);
+        let lives: Vec<bool> = printed.lines().map(|line| line == "pye._finder").collect();
+        assert_eq!(lives, [true, false, false], "{}: {printed}", python.path.display());
+        tested.push((python, reports(&status)));
+    }
+    if tested.is_empty() {
+        let _ = writeln!(
+            io::stderr(),
+            "note: no interpreter at hand is a shared library with headers: not tested embedded"
+        );
+    }
+    tested
 }
 
 /// A project made by `tests/loader/project.py`, with a package for each of its roots.

@@ -306,8 +306,8 @@ fn objects_that_lead_elsewhere_are_named() {
         refused(&format!("constants at {value:#x}"), "a pointer into the image", &slot(24, value));
     }
     refused("no names", "an object, got NULL", &slot(32, 0));
-    refused("constants that are no tuple", "the type of Tuple", &slot(24, good.u64(Part::ImageOnce, root + 112)));
-    refused("a name that is no str", "the type of Text", &slot(120, good.u64(Part::ImageOnce, root + 136)));
+    refused("constants that are no tuple", "the type of tuple", &slot(24, good.u64(Part::ImageOnce, root + 112)));
+    refused("a name that is no str", "the type of str", &slot(120, good.u64(Part::ImageOnce, root + 136)));
     refused("a tuple between objects", "", &slot(24, good.u64(Part::ImageOnce, root + 24) + 8));
     refused("a line table in the middle of another object", "", &slot(136, good.u64(Part::ImageOnce, root + 136) + 16));
     refused("code of 2^62 units", "an object of at most", &slot(16, 1 << 62));

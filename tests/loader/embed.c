@@ -1,4 +1,4 @@
-/* Starts Python twice in one process; imports a module each time. Arguments: directories for sys.path, one string. */
+/* Starts Python three times in one process, one life after the other; imports a module each time. */
 #include <Python.h>
 
 int main(int argc, char **argv)

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use crate::measure::live::account::ProcessReport;
 use crate::measure::live::maps::{Cell, Cells, PageMap, page_maps};
-use crate::measure::live::{Layout, Snapshot};
+use crate::measure::live::{Layout, Snapshot, Usage};
 
 use super::live::Output;
 use super::method;
@@ -49,11 +49,7 @@ const STATES: [(&str, &str); 4] = [
 pub(super) fn page(output: &Output<'_>, snapshot: &Snapshot, layout: &Layout) -> String {
     let report = output.report;
     let mut out = String::new();
-    let processes = if report.processes.len() == 1 {
-        "1 process".to_owned()
-    } else {
-        format!("{} processes", report.processes.len())
-    };
+    let processes = count(report.processes.len() as u64, "process");
     let _ = write!(
         out,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -123,7 +119,7 @@ fn figures(out: &mut String, output: &Output<'_>) {
     if let Some(share) = total.payload.share {
         all.push((format!("{:.2} %", share * 100.0), "of mapped .pye payload is shared"));
     }
-    all.push((total.usage.copied.map_or_else(|| "–".into(), size), "of files copied by writes"));
+    all.push((optional(total.usage.copied), "of files copied by writes"));
     out.push_str("<div class=\"figures\">\n");
     for (value, what) in all {
         let _ = writeln!(out, "<div><b>{value}</b><span>{what}</span></div>");
@@ -184,25 +180,35 @@ fn by_sharing(out: &mut String, shown: &[&ProcessReport]) {
         bar(out, process, parts, longest);
     }
     out.push_str("</div>\n");
-    let header =
-        ["process", "resident", "PSS", "USS", "shared", "private", "copied", "swapped", "KSM", "payload shared"];
+    let header = ["process"].into_iter().chain(USAGE.map(|(title, _)| title)).chain(["KSM", "payload shared"]);
     let rows = shown.iter().map(|process| {
         let usage = &process.total;
-        let optional = |bytes: Option<u64>| bytes.map_or_else(|| "–".to_owned(), size);
-        vec![
-            escaped(&name(&process.identity)),
-            size(usage.resident),
-            size(usage.pss),
-            size(usage.uss),
-            optional(usage.shared),
-            size(usage.private),
-            optional(usage.copied),
-            size(usage.swapped),
+        let more = [
             usage.ksm.map_or_else(|| "not known".into(), size),
             process.payload.share.map_or_else(|| "–".into(), |share| format!("{:.2} %", share * 100.0)),
-        ]
+        ];
+        let name = escaped(&name(&process.identity));
+        std::iter::once(name).chain(USAGE.map(|(_, text)| text(usage))).chain(more).collect()
     });
-    table(out, &header.map(String::from), rows);
+    table(out, &header.map(String::from).collect::<Vec<_>>(), rows);
+}
+
+/// A column: its title, and what it says of a usage.
+type Column = (&'static str, fn(&Usage) -> String);
+
+/// The columns that tables of processes and of sections have in common.
+const USAGE: [Column; 7] = [
+    ("resident", |usage| size(usage.resident)),
+    ("PSS", |usage| size(usage.pss)),
+    ("USS", |usage| size(usage.uss)),
+    ("shared", |usage| optional(usage.shared)),
+    ("private", |usage| size(usage.private)),
+    ("copied", |usage| optional(usage.copied)),
+    ("swapped", |usage| size(usage.swapped)),
+];
+
+fn optional(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "–".into(), size)
 }
 
 /// A part of a bar.
@@ -242,22 +248,12 @@ fn sections(out: &mut String, output: &Output<'_>) {
         return;
     }
     out.push_str("<h2>Sections of .pye files, all processes together</h2>\n");
-    let header = ["section", "mapped", "resident", "PSS", "USS", "shared", "private", "copied", "swapped"];
+    let header = ["section", "mapped"].into_iter().chain(USAGE.map(|(title, _)| title));
     let rows = by_name(&total.sections).into_iter().map(|(name, usage)| {
-        let optional = |bytes: Option<u64>| bytes.map_or_else(|| "–".to_owned(), size);
-        vec![
-            escaped(name),
-            size(usage.mapped),
-            size(usage.resident),
-            size(usage.pss),
-            size(usage.uss),
-            optional(usage.shared),
-            size(usage.private),
-            optional(usage.copied),
-            size(usage.swapped),
-        ]
+        let first = [escaped(name), size(usage.mapped)];
+        first.into_iter().chain(USAGE.map(|(_, text)| text(&usage))).collect()
     });
-    table(out, &header.map(String::from), rows);
+    table(out, &header.map(String::from).collect::<Vec<_>>(), rows);
 }
 
 /// The maps of the sections that somebody has pages of.

@@ -20,7 +20,7 @@ pub(super) fn report(output: &Output<'_>) -> String {
     let processes = report.processes.len();
     let mut out = format!(
         "{}, pages of {}; by {}\n",
-        if processes == 1 { "1 process".into() } else { format!("{processes} processes") },
+        count(processes as u64, "process"),
         size(report.page_size),
         method(report.method)
     );

@@ -15,9 +15,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::memory::{bytes, word, word32};
-use crate::image::fields::Note;
+use crate::image::fields::{Note, notes};
 pub use crate::image::shape::{CO_OPTIMIZED, CONSTANTS, FLAGS, SIZE, TYPE, VERSION};
-use crate::image::shape::{CODE_OBJECTS, SHAPES, Shape};
+use crate::image::shape::{SHAPES, SLOTS, Shape, Slot};
 
 /// Where the fields of a code object are, in bytes from its start.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub struct Layout {
     pub minor: u8,
     /// `offsetof(PyCodeObject, co_code_adaptive)`: the code units follow.
     pub size: usize,
-    /// Pointers to objects, never NULL, by the attribute that returns them.
-    pub objects: [(&'static str, usize); 9],
+    /// Pointers to objects.
+    pub objects: [Slot; 9],
     /// What the interpreter notes while code runs, or on behalf of others (weak references, caches, executors, monitoring data, extra
     /// data). Zero in code that nobody has used.
     pub notes: &'static [Note],
@@ -54,18 +54,6 @@ const NUMBERS: [(&str, usize); 7] = [
     ("co_stacksize", 64),
     ("co_firstlineno", 68),
     ("co_nlocals", 80),
-];
-const OBJECTS: [(&str, usize); 9] = [
-    ("co_consts", CODE_OBJECTS[0]),
-    ("co_names", CODE_OBJECTS[1]),
-    ("co_exceptiontable", CODE_OBJECTS[2]),
-    // Seen as a tuple of three kinds of names only: checked by what it is for.
-    ("co_localsplusnames", CODE_OBJECTS[3]),
-    ("co_localspluskinds", CODE_OBJECTS[4]),
-    ("co_filename", CODE_OBJECTS[5]),
-    ("co_name", CODE_OBJECTS[6]),
-    ("co_qualname", CODE_OBJECTS[7]),
-    ("co_linetable", CODE_OBJECTS[8]),
 ];
 const V3_12: Shape = SHAPES[0];
 const V3_13: Shape = SHAPES[1];
@@ -147,10 +135,10 @@ impl Layout {
                 return Err(format!("{name} is {value}, at {at} is {here}"));
             }
         }
-        for (name, at) in self.objects {
+        for Slot { name, at, .. } in self.objects {
             // SAFETY: as above.
             let here = unsafe { word(object, at) };
-            // These two have no attribute. They stand between others that have; what they hold is checked where it is read.
+            // These two have no attribute: code tells of three kinds of names instead. They stand between others that have; what they hold is checked where it is read.
             if name.starts_with("co_localsplus") {
                 continue;
             }

@@ -1,0 +1,319 @@
+//! An image in use: mapped at its address, its pages checked and relocated when they are first needed, code handed out.
+//!
+//! What makes this sound, in order: the image's head and tables have their CRC32 and lie in the file ([`Image::open`]); the build of the interpreter is the one the image was
+//! made for, to the build-id; a sample of code is laid out here bit for bit as it was there; every page has its CRC32 before anything on it is used.
+//! So the objects on a page are those that [`super::snapshot`] wrote, and these are what this very interpreter makes, at the same addresses or moved with its file.
+//! (Somebody who may write the package may write any `.pyc` too: see `runtime::trust`.)
+//!
+//! - `space`: where the objects are, and what is done to a page before it is used;
+//! - `copies`: code that runs once, as ordinary objects;
+//! - `names`: what is done about strings that the interpreter would have interned.
+
+#![allow(unsafe_code)]
+
+mod copies;
+mod names;
+mod set;
+mod space;
+
+use std::fs::File;
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+use self::copies::Made;
+pub use self::names::Names;
+use self::set::Set;
+use self::space::Space;
+use super::memory::word;
+use super::pages::{self, Pages};
+use super::snapshot::{Objects, Snapshot};
+use crate::image::read::{Entry, Image};
+use crate::image::shape::FILENAME;
+use crate::image::{AREAS, Area, PAGE, Relocate, SAMPLE, write};
+use crate::map::Placed;
+use crate::pye::Part;
+use crate::pye::read::Pye;
+
+/// Modules after which pages are given back at the end of an import.
+const SETTLE: u32 = 32;
+
+/// `co_version`s that the images of this process have taken: of each the first, and the one after the last.
+static VERSIONS: Mutex<Vec<(u32, u32)>> = Mutex::new(Vec::new());
+
+/// A sample of code, as marshal data, and its [`write::digest`].
+///
+/// # Errors
+/// The interpreter cannot make one, or it cannot be in an image.
+pub fn sample(py: Python<'_>, objects: &Objects, data: &[u8]) -> PyResult<[u8; 16]> {
+    let code = py.import("marshal")?.getattr("loads")?.call1((PyBytes::new(py, data),))?;
+    let mut snapshot = Snapshot::new(py, objects, Vec::new())?;
+    snapshot.module(&code, 0).map_err(PyRuntimeError::new_err)?;
+    Ok(write::digest(&snapshot.graph))
+}
+
+/// Marshal data of the [`SAMPLE`].
+///
+/// # Errors
+/// It cannot be compiled.
+pub fn sample_data(py: Python<'_>) -> PyResult<Vec<u8>> {
+    let code = py.import("builtins")?.getattr("compile")?.call1((SAMPLE, "<pye>", "exec", 0, true, 0))?;
+    py.import("marshal")?.getattr("dumps")?.call1((code,))?.extract()
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Live {
+    space: Space,
+    /// When pages are relocated, if they have to be.
+    relocate: Relocate,
+    names: Names,
+    /// Modules that were handed out.
+    given: Set,
+    /// Modules whose names were interned.
+    interned: Set,
+    /// The profile's modules are ready for children.
+    forked: bool,
+    /// Modules handed out since pages were last given back.
+    fresh: u32,
+    /// Modules handed out.
+    pub loaded: u64,
+}
+
+/// What a process asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// When to relocate: `None` for what the image says.
+    pub relocate: Option<Relocate>,
+    /// What to do with names: `None` for what is usual.
+    pub names: Option<Names>,
+    /// `sys.hexversion`.
+    pub hexversion: u32,
+}
+
+impl Live {
+    /// Maps the image of the package `pye`, which is `file`, to stand for `root`.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in words.
+    pub fn attach(
+        py: Python<'_>,
+        pye: &'static Pye<'static>,
+        file: &File,
+        root: &str,
+        objects: &'static Objects,
+        wanted: Wanted,
+    ) -> Result<Option<Live>, String> {
+        let Some(image) = Image::open(pye).map_err(|e| e.to_string())? else { return Ok(None) };
+        let head = &image.head;
+        let delta = pages::delta(&head.build(), objects, wanted.hexversion)?;
+        if image.root != root {
+            return Err(format!("made for another root: {}", image.root));
+        }
+        let relocate = wanted.relocate.unwrap_or(head.relocate);
+        if delta != 0 && relocate == Relocate::Never {
+            return Err(format!(
+                "the interpreter is loaded at {:#x}, the image was made for {:#x}, and may not be relocated",
+                objects.interpreter.base, head.interpreter
+            ));
+        }
+        let data = image.made(0).map_err(|e| e.to_string())?;
+        let here = sample(py, objects, data).map_err(|e| format!("code cannot be compared with the builder's: {e}"))?;
+        if here != head.sample {
+            return Err("this interpreter lays code out in another way (an option such as -X no_debug_ranges?)".into());
+        }
+        let (first, count) = head.versions;
+        let versions = (first, first + count);
+        let mut used = VERSIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.iter().any(|other| versions.0 < other.1 && other.0 < versions.1) {
+            return Err("its code versions are those of another image of this process".into());
+        }
+        let objects_at = image.starts[0];
+        let mapped = Pages::map(file, head.base, objects_at..image.starts[AREAS], delta).map_err(|e| e.to_string())?;
+        // Text that headers in the image lead to; it comes before, and is nobody's to write.
+        let payload = [Part::Str1, Part::Str2, Part::Str4].map(|part| pye.range(part as usize));
+        let text = payload.iter().filter(|range| !range.is_empty());
+        let (start, end) =
+            text.fold((u64::MAX, 0), |(start, end), r| (start.min(r.start as u64), end.max(r.end as u64)));
+        let (start, end) = (start / PAGE as u64 * PAGE as u64, end.next_multiple_of(PAGE as u64));
+        if start < end {
+            if end > objects_at {
+                return Err("its text does not come before its objects".into());
+            }
+            let address = (head.base + start) as usize;
+            Placed::map(file, start, (end - start) as usize, address, false).map_err(|e| e.to_string())?;
+        }
+        used.push(versions);
+        let names = wanted.names.unwrap_or(Names::AtFork);
+        let modules = image.len();
+        Ok(Some(Live {
+            space: Space::new(image, objects, mapped, objects.debug || names == Names::Intern),
+            relocate,
+            names,
+            given: Set::new(modules),
+            interned: Set::new(modules),
+            forked: false,
+            fresh: 0,
+            loaded: 0,
+        }))
+    }
+
+    /// Where it is mapped, counted from the file's start.
+    pub fn base(&self) -> u64 {
+        self.space.base()
+    }
+
+    /// Whether pages must be relocated here.
+    pub fn relocated(&self) -> bool {
+        self.space.relocated()
+    }
+
+    /// When that is done.
+    pub fn relocate(&self) -> Relocate {
+        self.relocate
+    }
+
+    /// Number of modules in it.
+    pub fn modules(&self) -> usize {
+        self.space.image.len()
+    }
+
+    /// The code of the module with this record, found at `origin`; the first time only, for others may change what is shared. None: not from here.
+    ///
+    /// # Errors
+    /// The image is damaged there.
+    pub fn code<'py>(
+        &mut self,
+        record: u32,
+        origin: &Bound<'py, PyString>,
+        loads: &Bound<'py, PyAny>,
+    ) -> Result<Option<Bound<'py, PyAny>>, String> {
+        let py = origin.py();
+        // One of a subclass might run code of its own when compared.
+        let Some(number) = self.space.image.find(record).filter(|_| origin.is_exact_instance_of::<PyString>()) else {
+            return Ok(None);
+        };
+        if !self.given.insert(number) {
+            return Ok(None);
+        }
+        let entry = self.space.image.entry(number);
+        self.space.prepare_module(&entry)?;
+        let root = self.root(&entry);
+        // SAFETY: the root of a module is a template of code in the image, whose pages are ready; it refers to its `co_filename`.
+        let same = unsafe {
+            let name = self.space.here(word(root, FILENAME));
+            Bound::from_borrowed_ptr(py, name).eq(origin)
+        };
+        if !same.unwrap_or(false) {
+            return Ok(None);
+        }
+        let Ok(made) = self.make(loads, &entry) else { return Ok(None) };
+        // Before a fork it is done for all children; here it would cost a process as much as it saves.
+        if self.space.objects.debug || self.names == Names::Intern {
+            self.intern(number);
+        }
+        // SAFETY: as above; `made` has what the slots of this module are to hold.
+        let code = unsafe { self.space.copy(py, root, &made) };
+        if code.is_none() {
+            // No memory; the portable form may have more luck, or say so.
+            drop(PyErr::take(py));
+        }
+        self.loaded += u64::from(code.is_some());
+        self.fresh += 1;
+        Ok(code)
+    }
+
+    /// The template of a module's code.
+    fn root(&self, entry: &Entry) -> *mut ffi::PyObject {
+        (self.space.base() + entry.root) as *mut ffi::PyObject
+    }
+
+    /// Interns the names of a module whose pages are ready, unless that has been done.
+    fn intern(&mut self, number: u32) {
+        if self.interned.insert(number) {
+            self.space.intern_module(self.root(&self.space.image.entry(number)));
+        }
+    }
+
+    /// Makes what depends on the process, and puts it where functions refer to it. What slots of templates are to hold is returned.
+    fn make<'py>(&self, loads: &Bound<'py, PyAny>, entry: &Entry) -> PyResult<Made<'py>> {
+        let space = &self.space;
+        let mut made = Made::new();
+        if entry.patches.1 == 0 {
+            return Ok(made);
+        }
+        let patch = space.area(Area::Patch);
+        for row in entry.patches.0..entry.patches.0 + entry.patches.1 {
+            let (slot, number) = space.image.patch(row);
+            let data = space.image.made(number).map_err(|e| PyRuntimeError::new_err(e.to_string()))?;
+            let object = loads.call1((PyBytes::new(loads.py(), data),))?;
+            let slot = space.base() + slot;
+            if patch.contains(&slot) {
+                let slot = slot as *mut *mut ffi::PyObject;
+                // SAFETY: a slot of a tuple in the section of such tuples, on a page of this module, which is ready; slots are aligned, and inside
+                // (`Image::open`). The tuple lives forever, and so does the reference it gets. Another module may have filled it.
+                unsafe {
+                    if (*slot).is_null() {
+                        *slot = object.clone().into_ptr();
+                    }
+                }
+            } else {
+                made.insert(slot, object);
+            }
+        }
+        Ok(made)
+    }
+
+    /// To be called before the process forks for the first time: what the profile's modules need is made ready, so that all children share it. Damage is left to be found by
+    /// whoever needs the page.
+    pub fn before_fork(&mut self) {
+        if std::mem::replace(&mut self.forked, true) {
+            return;
+        }
+        if self.relocated() {
+            if self.relocate == Relocate::Lazy {
+                return;
+            }
+            // Templates of the profile's modules come first.
+            let hot = self.space.image.starts[Area::Once as usize] + self.space.image.head.hot[Area::Once as usize];
+            for number in 0..self.modules() as u32 {
+                let entry = self.space.image.entry(number);
+                if entry.root < hot && self.space.prepare_module(&entry).is_ok() && self.names != Names::Leave {
+                    self.intern(number);
+                }
+            }
+        }
+        let first = self.space.page_of(Area::Names);
+        let pages = self.space.image.head.hot[Area::Names as usize].div_ceil(PAGE as u64) as u32;
+        if (first..first + pages).all(|page| self.space.prepare(page).is_ok()) {
+            if !self.relocated() && self.names == Names::AtFork {
+                // These pages are about to be written for the hashes. What refers to names is left, for those pages are not.
+                self.space.intern_hot();
+            }
+            self.space.hash_hot();
+        }
+        self.give_back();
+    }
+
+    /// To be called when an import has ended: gives back pages that are not needed now, if enough modules were handed out to make that worth it.
+    pub fn settle(&mut self) {
+        if self.fresh >= SETTLE {
+            self.give_back();
+        }
+    }
+
+    fn give_back(&mut self) {
+        self.fresh = 0;
+        self.space.give_back();
+    }
+
+    /// To be called when the interpreter is about to end: it frees interned strings, which in a debug build must be kept from that now.
+    pub fn before_finalization(&mut self) {
+        if self.space.objects.debug {
+            self.space.keep_strings();
+        }
+    }
+}

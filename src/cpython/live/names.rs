@@ -1,0 +1,156 @@
+//! The names of an image: interned where that is wanted, hashed before a fork, kept from being freed at the interpreter's end.
+
+#![allow(unsafe_code)]
+
+use std::collections::HashSet;
+
+use pyo3::ffi;
+
+use super::space::Space;
+use crate::cpython::code::SIZE;
+use crate::cpython::copy::{make_static, state, text, text_size};
+use crate::cpython::memory::word;
+use crate::image::{ALIGN, Area};
+
+/// What names are to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// The profile's are interned in a parent before its first fork, for it writes their pages in any case, to give them their hashes. Where pages are relocated, what refers to
+    /// them is made to refer to what was interned before. Others are left.
+    AtFork,
+    /// Left as they are: equal to what is interned, not the same.
+    Leave,
+    /// Interned as each module is handed out, and what refers to them is made to refer to what was interned before.
+    Intern,
+}
+
+impl Space {
+    /// Interns the names of the module whose code is at `root`, and has its tuples and code refer to what was interned before.
+    ///
+    /// Its pages must be ready.
+    pub(super) fn intern_module(&self, root: *mut ffi::PyObject) {
+        let inside = self.area(Area::Code).start..self.area(Area::Once).end;
+        let (first, once) = (self.objects.items, self.area(Area::Once));
+        let tuple_type = (&raw const ffi::PyTuple_Type) as u64;
+        let mut seen = HashSet::new();
+        let mut met = vec![root];
+        while let Some(object) = met.pop() {
+            // SAFETY: an object of the image, on a page of this module, all of which are ready; its type says how it is laid out.
+            let slots: Vec<usize> = unsafe {
+                match self.type_of(object) {
+                    kind if kind == self.objects.code_type => {
+                        self.objects.code.objects.iter().map(|slot| slot.at).collect()
+                    }
+                    kind if kind == tuple_type => (0..word(object, SIZE) as usize).map(|i| first + 8 * i).collect(),
+                    _ => continue,
+                }
+            };
+            for at in slots {
+                // SAFETY: a slot of the object. What is put in place of a name is a name that is interned, with a reference of its own.
+                unsafe {
+                    let slot = object.byte_add(at).cast::<*mut ffi::PyObject>();
+                    let child = *slot;
+                    let template = once.contains(&(object as u64)) && !self.once_in_place;
+                    if self.is_name(child as u64) && !template {
+                        let winner = self.intern(child);
+                        if winner == child {
+                            // Nothing replaces it, so nothing needs a reference more.
+                            ffi::Py_DecRef(winner);
+                        } else {
+                            *slot = winner;
+                        }
+                    } else if inside.contains(&(child as u64)) && seen.insert(child as u64) {
+                        met.push(child);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Interns the profile's names. What refers to them is left.
+    ///
+    /// Their pages must be ready.
+    pub(super) fn intern_hot(&self) {
+        self.strings(self.image.head.names[0], |name| {
+            // SAFETY: a name of the image, on a page that is ready; the reference to what it is interned as is given back.
+            unsafe { ffi::Py_DecRef(self.intern(name)) };
+        });
+    }
+
+    /// Whether a `str` that the interpreter would have interned is at `address`: they come first, among the hot ones and among the others.
+    fn is_name(&self, address: u64) -> bool {
+        let names = self.area(Area::Names);
+        let hot = self.image.head.hot[Area::Names as usize];
+        let [hot_end, end] = self.image.head.names;
+        let at = address.wrapping_sub(names.start);
+        names.contains(&address) && (at < hot_end || (hot..end).contains(&at))
+    }
+
+    /// What `name` is interned as, with a reference to it.
+    ///
+    /// # Safety
+    /// A name of the image, on a page that is ready; the GIL is held.
+    unsafe fn intern(&self, name: *mut ffi::PyObject) -> *mut ffi::PyObject {
+        // SAFETY: a str; its state is a word that the interpreter writes only with the GIL held. 3.12 takes static strings for the interpreter's own and keeps them
+        // apart from all others, so for a moment this one is not static.
+        unsafe {
+            let flags = name.byte_add(text::STATE).cast::<u32>();
+            if *flags & state::INTERNED != 0 {
+                ffi::Py_IncRef(name);
+                return name;
+            }
+            let fixed = *flags & state::STATIC;
+            let hide = self.objects.code.minor == 12 && fixed != 0;
+            if hide {
+                *flags &= !state::STATIC;
+            }
+            let mut winner = name;
+            ffi::Py_IncRef(name);
+            ffi::PyUnicode_InternInPlace(&mut winner);
+            if hide {
+                *flags |= state::STATIC;
+            }
+            winner
+        }
+    }
+
+    /// Gives the profile's strings their hashes.
+    ///
+    /// Their pages must be ready.
+    pub(super) fn hash_hot(&self) {
+        self.strings(self.image.head.hot[Area::Names as usize], |object| {
+            // SAFETY: a str of the image, whose page is ready. Hashing an exact str runs no Python code, and fails for want of memory at worst.
+            unsafe {
+                if ffi::PyObject_Hash(object) == -1 {
+                    ffi::PyErr_Clear();
+                }
+            }
+        });
+    }
+
+    /// Marks all strings as static, which the interpreter leaves alone when it frees interned strings at its end. Those of a release build are marked from the start; a debug build
+    /// would not have that.
+    pub(super) fn keep_strings(&self) {
+        self.strings(self.image.size(Area::Names), |object| {
+            // SAFETY: a str of the image; the interpreter's end has the GIL.
+            unsafe { make_static(object) };
+        });
+    }
+
+    /// Calls `each` with the strings in the first `len` bytes of their section, one after the other.
+    fn strings(&self, len: u64, mut each: impl FnMut(*mut ffi::PyObject)) {
+        let mut at = self.area(Area::Names).start;
+        let end = at + len;
+        while at < end {
+            let object = at as *mut ffi::PyObject;
+            // SAFETY: the section holds str objects one after the other, each at a multiple of 16 bytes, and then zeros.
+            let Some(size) = (unsafe { text_size(object) }) else {
+                // What fills the last page.
+                return;
+            };
+            each(object);
+            // It has not changed, whatever was done to the str.
+            at = (at + size as u64).next_multiple_of(ALIGN as u64);
+        }
+    }
+}
