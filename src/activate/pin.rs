@@ -314,9 +314,20 @@ impl Pin {
                 _ => {}
             }
         }
+        self.sweep();
         self.clear()?;
         drop(lock);
         Ok(record)
+    }
+
+    /// Removes links that were not yet in place when the one who made them was killed.
+    fn sweep(&self) {
+        for entry in self.links.iter().filter_map(|bin| fs::read_dir(bin).ok()).flatten().flatten() {
+            let ours = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+            if ours && fs::read_link(entry.path()).is_ok_and(|to| to.starts_with(&self.directory)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Where a file of the environment's `bin` is kept.

@@ -21,7 +21,11 @@ int indirect(void) { return plain(); }
 #endif
 
 __attribute__((constructor)) static void start(void) { constructed = 19; }
-__attribute__((destructor)) static void end(void) { puts("destroyed"); }
+__attribute__((destructor)) static void end(void) {
+#ifndef QUIET
+    puts("destroyed");
+#endif
+}
 
 int callback(int (*function)(int), int value) { return function(value); }
 

@@ -232,7 +232,7 @@ pub(super) fn contents(segment: &ProgramHeader64<LE>) -> Range<u64> {
 }
 
 fn place(at: &Range<u64>, len: usize) -> Option<Range<usize>> {
-    (at.start <= at.end && at.end <= len as u64).then(|| at.start as usize..at.end as usize)
+    (at.start <= at.end && at.end <= len as u64).then_some(at.start as usize..at.end as usize)
 }
 
 /// That the head of `.eh_frame_hdr` (Linux Standard Base, "Exception Frames") says that all of it counts from its own place.
