@@ -498,14 +498,7 @@ fn images_fit_every_process_of_a_pinned_interpreter_and_are_relocated_where_its_
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pin/library.c");
         assert!(compile(
             &[&"-shared", &"-fPIC", &source, &"-o", &library, &"-Wl,-z,undefs"],
-            &[
-                "-Wl,-z,lazy",
-                "-DQUIET",
-                "-DQUIET",
-                "-Dof_program=of_own",
-                "-include",
-                own_header(place.path()).to_str().unwrap()
-            ]
+            &["-Wl,-z,lazy", "-DQUIET", "-Dof_program=of_own", "-include", own_header(place.path()).to_str().unwrap()]
         ));
         put(&squatter, fixed(&library, base).bytes);
         let run = |preload: Option<&Path>| {
