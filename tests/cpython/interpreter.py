@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -28,10 +29,7 @@ print(json.dumps({
 """
 
 # What `pye install` has every start execute, with the manifest beside it; see src/activate/install.rs.
-PTH = (
-    'import sys; exec("sys.path.insert(0, %r)\\ntry:\\n import pye\\n pye.activate_installed()\\n'
-    'except Exception:\\n pass\\nfinally:\\n sys.path.pop(0)\\n")\n'
-)
+PTH = 'import sys; exec("try:\\n import pye\\n pye.activate_installed()\\nexcept Exception:\\n pass\\n")\n'
 
 STATUS = "import json, sys; import colorsys; print(json.dumps(sys.modules['pye'].status()))"
 
@@ -47,7 +45,7 @@ class Interpreter:
     also what tests start with -I, or with another environment, is served.
 
     python  the program
-    site    directory with the package `pye`, as python/stage lays it out
+    site    directory with the package `pye`, as python/stage lays it out; each environment gets a copy
     work    directory for what is made
     """
 
@@ -85,7 +83,10 @@ class Interpreter:
         place = self.work / form
         output(self.python, "-m", "venv", "--clear", "--without-pip", "--symlinks", str(place), env=environment())
         python = place / "bin" / "python"
+        packages = next(path for path in place.glob("lib/python3*/site-packages"))
         if form == STOCK:
+            # Of no effect, but there: some tests ask.
+            (packages / "pye.pth").write_text("# no pye\n")
             return python, None
         share = place / "share" / "pye"
         share.mkdir(parents=True)
@@ -98,8 +99,9 @@ class Interpreter:
             os.chmod(package, 0o644)
             lines.append("%s\t%s\n" % (root, package.name))
         (share / "manifest").write_text("".join(lines))
-        packages = next(path for path in place.glob("lib/python3*/site-packages"))
-        (packages / "pye.pth").write_text(PTH % str(self.site))
+        # As pip has it: what is in site-packages is nobody's to trace or to count.
+        shutil.copytree(self.site / "pye", packages / "pye")
+        (packages / "pye.pth").write_text(PTH)
         return python, self.check(python, form)
 
     def link(self, root, package, image):

@@ -52,7 +52,7 @@ def run(python, name, limit):
             process = subprocess.Popen(command, cwd=temporary, env={**environment(), "TMPDIR": temporary}, stdin=subprocess.DEVNULL,
                                        stdout=printed, stderr=subprocess.STDOUT, start_new_session=True)
             try:
-                status, crashed = _status(process.wait(limit + GRACE), limit)
+                status, crashed = _status(process.wait(limit + GRACE))
             except subprocess.TimeoutExpired:
                 status, crashed = "ended after %d s" % (limit + GRACE), True
             finally:
@@ -70,7 +70,7 @@ def run(python, name, limit):
         shutil.rmtree(directory, onerror=_writable)
 
 
-def _status(code, limit):
+def _status(code):
     if code < 0:
         return "signal %s" % _signal(-code), True
     # A timeout of faulthandler ends a process with 1, as what is raised outside of tests does.
