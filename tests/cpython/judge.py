@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -33,6 +34,8 @@ EVERY = 60
 def main(arguments=None):
     """The command; its exit status: 0 no difference that is not explained, 1 some, 2 nothing could be judged."""
     chosen = _options(arguments)
+    # Ended from outside: processes are ended and directories removed as after a failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     work = chosen.out or pathlib.Path(tempfile.mkdtemp(prefix="pye-test-cpython-"))
     try:
         entries = difference.read(chosen.explained)
@@ -106,6 +109,7 @@ def judge(chosen, work, entries, link=None):
                 progress.done(differences)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            module.stop()
             raise
     progress.end()
     # Packages stand for directories that have not changed: of those that tests write to, later tests have the stock import.

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree
 
@@ -13,6 +14,9 @@ from interpreter import environment
 STATUSES = {0: "passed", 2: "failed", 3: "environment changed", 4: "no tests ran"}
 # Lines kept of what it prints.
 LINES = 40
+# Groups of processes at work, and whether no more are to be started.
+_running = set()
+_stopped = threading.Event()
 # How long after its own time limit, in seconds, a run is ended from outside.
 GRACE = 30
 
@@ -51,7 +55,10 @@ def run(python, name, limit):
         with open(os.path.join(directory, "output"), "w+b") as printed:
             process = subprocess.Popen(command, cwd=temporary, env={**environment(), "TMPDIR": temporary}, stdin=subprocess.DEVNULL,
                                        stdout=printed, stderr=subprocess.STDOUT, start_new_session=True)
+            _running.add(process.pid)
             try:
+                if _stopped.is_set():
+                    _kill(process.pid)
                 status, crashed = _status(process.wait(limit + GRACE))
             except subprocess.TimeoutExpired:
                 status, crashed = "ended after %d s" % (limit + GRACE), True
@@ -59,6 +66,7 @@ def run(python, name, limit):
                 # What it left behind, too.
                 _kill(process.pid)
                 process.wait()
+                _running.discard(process.pid)
             seconds = time.monotonic() - began
             printed.seek(0)
             lines = printed.read().decode("utf-8", "replace").splitlines()
@@ -82,6 +90,13 @@ def _signal(number):
         return signal.Signals(number).name
     except ValueError:
         return str(number)
+
+
+def stop():
+    """Ends every run, at work now or begun later."""
+    _stopped.set()
+    for group in list(_running):
+        _kill(group)
 
 
 def _kill(group):
