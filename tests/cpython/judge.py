@@ -23,7 +23,7 @@ test_compile test_descr test_class test_types test_dataclasses test_opcache test
 test_builtin test_capi.test_immortal test_capi.test_code test_capi.test_watchers test_slice test_set test_fork1 test_faulthandler test_sys
 test_embed test_bdb test_trace test_linecache test_atexit test_copy test_hash test_long test_bytes test_enum test_ast test_future test_pyclbr
 test_modulefinder test_compileall test_py_compile test_site test_reprlib test_keyword test_unittest.test_discovery test_source_encoding
-test_multiprocessing_fork.test_misc test_interpreters
+test_interpreters
 """.split()
 # Runs of a pair that must agree on a difference before it counts: some tests depend on the time or on what else the machine does.
 TRIES = 3
