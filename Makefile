@@ -9,10 +9,13 @@ BENCH_ARGS ?=
 WORKERS_ARGS ?=
 # Interpreters for bench-image, e.g. pythons or virtual environments that have both workloads.
 IMAGE_PYTHONS ?=
+# The interpreter for test-cpython, one that has its package `test`; and arguments, e.g. CPYTHON_ARGS='--quick --forms image'.
+PYTHON ?=
+CPYTHON_ARGS ?=
 BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
+.PHONY: help tools test test-cpython stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +33,12 @@ tools:
 
 test: tools ## Run all tests, on every Python at hand (PYE_PYTHONS adds prefixes to look in)
 	$(CARGO) test --locked
+
+test-cpython: ## Run the test suite of the CPython PYTHON= from packages and tell what differs from the stock import (CPYTHON_ARGS=--quick: in minutes)
+	@[ -n "$(PYTHON)" ] || { echo "make: which interpreter? make test-cpython PYTHON=/path/to/python3.x" >&2; exit 1; }
+	@python/stage >/dev/null
+	tests/cpython/tests.py "$(PYTHON)"
+	tests/cpython/run --python "$(PYTHON)" $(CPYTHON_ARGS)
 
 stage: ## Lay the Python package out in target/site, for PYTHONPATH (needs no pip)
 	@python/stage

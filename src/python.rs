@@ -319,13 +319,17 @@ impl Packages {
         });
     }
 
-    fn before_finalization(&self, py: Python<'_>) {
-        self.with(|inner| {
-            if let Some(texts) = &mut inner.texts {
-                texts.before_finalization(py);
-            }
-            inner.images().for_each(Live::before_finalization);
-        });
+    /// Has what the interpreter would free at its end kept. To be called once.
+    fn keep_at_end(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let packages = slf.clone().unbind();
+        life::at_end(slf.py(), move |py| {
+            packages.get().with(|inner| {
+                if let Some(texts) = &mut inner.texts {
+                    texts.before_finalization(py);
+                }
+                inner.images().for_each(Live::before_finalization);
+            });
+        })
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

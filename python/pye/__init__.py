@@ -24,9 +24,6 @@ _ended = []
 def _end():
     """The interpreter is about to end. Registered when pye is activated, so that this is called after what programs register."""
     _ended.append(True)
-    for each in _activations:
-        if each.finder is not None:
-            each.finder.before_finalization()
 
 
 def __getattr__(name):

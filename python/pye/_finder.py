@@ -148,10 +148,6 @@ class Finder:
             spec.loader = Loader(name, path, self._packages, found[0], found[1])
             spec.loader._found = spec
 
-    def before_finalization(self):
-        """To be called before the interpreter ends."""
-        self._packages.before_finalization()
-
     def invalidate_caches(self):
         """Looks at directories again when they are next used."""
         self._packages.invalidate()
@@ -162,6 +158,7 @@ def install(packages, origin):
     path and a reason.
     """
     native = Packages()
+    native.keep_at_end()
     refused = []
     for root, path in packages:
         try:

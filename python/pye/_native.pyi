@@ -26,8 +26,8 @@ class Packages:
         """Whether the image of a package is in use."""
     def before_fork(self) -> None:
         """To be called before the process forks."""
-    def before_finalization(self) -> None:
-        """To be called before the interpreter ends."""
+    def keep_at_end(self) -> None:
+        """Has what the interpreter would free at its end, and must not, kept. To be called once."""
     def status(self) -> dict[str, Any]:
         """What was loaded, and what was not and why."""
 

@@ -14,7 +14,6 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyComplex};
 
-use super::copy::make_static;
 use super::memory::word;
 use super::pages::{self, Pages};
 use super::snapshot::{Objects, Snapshot};
@@ -117,8 +116,7 @@ fn address(path: &Path, verify: bool, objects: &Objects, hexversion: u32, sample
     Ok(root)
 }
 
-/// To be called when the interpreter is about to end, with the GIL held, in a debug build: it frees interned strings, and all are marked as static now, which those of other builds
-/// are from the start.
+/// To be called when the interpreter ends (`life::at_end`), with the GIL held, where it would free strings that were interned.
 pub fn before_finalization(objects: &Objects) {
     let loaded = LOADED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let text = (&raw const ffi::PyUnicode_Type) as u64;
@@ -130,7 +128,7 @@ pub fn before_finalization(objects: &Objects) {
             let size = unsafe {
                 let kind = word(object, TYPE);
                 if kind == text {
-                    make_static(object);
+                    objects.keep(object);
                 }
                 if kind == 0 { None } else { objects.size(object) }
             };

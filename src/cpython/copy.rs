@@ -7,6 +7,8 @@
 use std::ops::Range;
 
 use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use super::code::SIZE;
 use super::memory::{bytes, word, word32};
@@ -63,12 +65,39 @@ pub(super) unsafe fn text_size(object: *mut ffi::PyObject) -> Option<usize> {
 ///
 /// # Safety
 /// `object` is a live `str`, and the GIL is held.
-pub(super) unsafe fn make_static(object: *mut ffi::PyObject) {
+unsafe fn make_static(object: *mut ffi::PyObject) {
     // SAFETY: its state is a word that nobody else writes while the GIL is held.
     unsafe { *object.byte_add(text::STATE).cast::<u32>() |= state::INTERNED | state::STATIC };
 }
 
+/// Whether the interpreter frees, at its end, a `str` that was immortal before it was interned. Later releases of 3.12 do; earlier ones take it for their own from then on.
+pub(super) fn frees_interned(py: Python<'_>, immortal: u64) -> bool {
+    let mut object = PyString::new(py, "pye: interned when it was immortal").into_ptr();
+    // SAFETY: a str that nobody else knows, and that nobody ever frees; interning it makes it lead to itself, or to an equal one of an earlier call.
+    unsafe {
+        *object.cast::<u64>() = immortal;
+        ffi::PyUnicode_InternInPlace(&mut object);
+        let own = word32(object, text::STATE) & state::INTERNED == state::INTERNED;
+        make_static(object);
+        !own
+    }
+}
+
 impl Objects {
+    /// Has a `str` of a file kept at the interpreter's end: any in a debug build, for what still runs may intern it; in others those that are interned, for more would copy pages of
+    /// a process that ends.
+    ///
+    /// # Safety
+    /// `object` is a live `str`, and the GIL is held.
+    pub(super) unsafe fn keep(&self, object: *mut ffi::PyObject) {
+        // SAFETY: as above.
+        unsafe {
+            if self.debug || word32(object, text::STATE) & state::INTERNED != 0 {
+                make_static(object);
+            }
+        }
+    }
+
     /// Bytes of an exact `tuple`, `str`, `bytes`, `int`, `float` or `complex`. None: it is something else.
     ///
     /// # Safety
@@ -187,9 +216,8 @@ impl Objects {
             copy[text::UTF8 - 8..text::UTF8 + 8].fill(0);
         }
         let name = flags & state::INTERNED != 0;
-        // In a debug build a str must be what it says: it is interned in earnest when its module is loaded. Otherwise being static keeps one that some
-        // program interns from being freed at the interpreter's end.
-        let (count, mark) = if self.debug { (MORTAL, 0) } else { (self.immortal, state::STATIC) };
+        // In a debug build a str must be what it says: it is interned in earnest when its module is loaded.
+        let (count, mark) = if self.debug { (MORTAL, 0) } else { (self.immortal, self.mark) };
         self.head(&mut copy, count);
         copy[text::HASH..text::STATE].fill(0xff);
         let compact = flags & state::COMPACT != 0;

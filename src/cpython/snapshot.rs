@@ -20,7 +20,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use super::code::{CO_OPTIMIZED, CONSTANTS, FLAGS, Layout as CodeLayout, SIZE};
-use super::copy::{Copy, type_of};
+use super::copy::{self, Copy, type_of};
 use super::interpreter::Interpreter;
 use super::memory::{bytes, word, word32};
 use crate::image::graph::{Function, Graph, Kind, Module, Ref};
@@ -42,6 +42,10 @@ pub struct Objects {
     pub items: usize,
     /// First word of an immortal object.
     pub immortal: u64,
+    /// How a `str` is marked, but in a debug build.
+    pub mark: u32,
+    /// Whether the interpreter frees, at its end, what is not marked and was interned, though it is immortal.
+    pub frees_interned: bool,
     /// Whether it is a debug build. It asserts that a `str` that is neither interned nor static is not immortal, and that none is interned that is static.
     pub debug: bool,
     /// The type of code objects.
@@ -77,7 +81,9 @@ impl Objects {
             return Err(unknown(format!("None starts with {none:#x}, expected {fixed:#x}")));
         }
         let code_type = py.import("types")?.getattr("CodeType")?.as_ptr() as u64;
-        Ok(Objects { code, interpreter, items, immortal, debug, code_type })
+        let mark = shape.mark;
+        let frees_interned = debug || mark == 0 && copy::frees_interned(py, immortal);
+        Ok(Objects { code, interpreter, items, immortal, mark, frees_interned, debug, code_type })
     }
 
     /// For building: all is probed.

@@ -301,7 +301,7 @@ impl Texts {
         Some(unsafe { Bound::from_borrowed_ptr(py, object.as_ptr()) })
     }
 
-    /// To be called when the interpreter is about to end: it drops interned strings, those that interning made immortal too
+    /// To be called when the interpreter ends (`life::at_end`): it drops interned strings, those that interning made immortal too
     /// (`SSTATE_INTERNED_IMMORTAL`), which would free what was never allocated. Of ours these are marked as the interpreter's own are
     /// (`SSTATE_INTERNED_IMMORTAL_STATIC`), which it leaves alone.
     ///

@@ -141,14 +141,17 @@ pub struct Shape {
     pub items: usize,
     /// First word of an immortal object.
     pub immortal: u64,
+    /// How a `str` is marked: as one of the interpreter's own, so that it is not freed at the end when some program has interned it. 3.12 keeps those apart from all others: one that is
+    /// marked would be interned beside an equal one.
+    pub mark: u32,
 }
 
 /// By minor version, from 3.12 on.
 pub const SHAPES: [Shape; 4] = [
-    Shape { minor: 12, code: 192, items: 24, immortal: 0xffff_ffff },
-    Shape { minor: 13, code: 200, items: 24, immortal: 0xffff_ffff },
-    Shape { minor: 14, code: 208, items: 32, immortal: 1 << 48 | 3 << 30 },
-    Shape { minor: 15, code: 208, items: 32, immortal: 1 << 48 | 3 << 30 },
+    Shape { minor: 12, code: 192, items: 24, immortal: 0xffff_ffff, mark: 0 },
+    Shape { minor: 13, code: 200, items: 24, immortal: 0xffff_ffff, mark: state::STATIC },
+    Shape { minor: 14, code: 208, items: 32, immortal: 1 << 48 | 3 << 30, mark: state::STATIC },
+    Shape { minor: 15, code: 208, items: 32, immortal: 1 << 48 | 3 << 30, mark: state::STATIC },
 ];
 
 impl Shape {

@@ -376,7 +376,7 @@ impl<'i, 'a> Walk<'i, 'a> {
         let (length, flags) = (word(text::LENGTH), word(text::STATE));
         let width = (flags as u32 >> state::KIND_SHIFT & state::KIND) as u64;
         let (compact, ascii) = (flags as u32 & state::COMPACT != 0, flags as u32 & state::ASCII != 0);
-        let mark = if word(0) == shape::MORTAL { 0 } else { state::STATIC };
+        let mark = if word(0) == shape::MORTAL { 0 } else { self.shape.mark };
         let known = state::KIND << state::KIND_SHIFT | state::COMPACT | state::ASCII;
         if flags & !u64::from(known) != u64::from(mark) || ascii && width != 1 || word(text::HASH) != u64::MAX {
             return self.fail(at, "a str that is not interned and has no hash", format!("state {flags:#x}"));

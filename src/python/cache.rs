@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 
 use crate::cpython::cached;
 use crate::cpython::dump::{self, Failed};
+use crate::cpython::life;
 use crate::cpython::snapshot::Objects;
 use crate::error::{Error, ErrorKind};
 use crate::fsys;
@@ -95,15 +96,8 @@ pub(super) fn load_cache<'py>(py: Python<'py>, path: PathBuf, verify: bool) -> P
             None => LoadError::new_err(error.to_string()),
         })?;
     static WATCHED: AtomicBool = AtomicBool::new(false);
-    if objects.debug && !WATCHED.swap(true, Ordering::Relaxed) {
-        py.import("atexit")?.call_method1("register", (wrap_pyfunction!(before_finalization, py)?,))?;
+    if objects.frees_interned && !WATCHED.swap(true, Ordering::Relaxed) {
+        life::at_end(py, move |_| cached::before_finalization(objects))?;
     }
     Ok(loaded)
-}
-
-/// To be called when an interpreter of a debug build is about to end.
-#[pyfunction]
-fn before_finalization(py: Python<'_>) -> PyResult<()> {
-    cached::before_finalization(Objects::of_process(py)?);
-    Ok(())
 }

@@ -50,7 +50,7 @@ impl Build {
 
     fn text_head(&self, length: usize, flags: u32) -> Vec<u8> {
         let mut out = self.head(length as u64);
-        let (count, mark) = if self.debug { (shape::MORTAL, 0) } else { (self.shape.immortal, state::STATIC) };
+        let (count, mark) = if self.debug { (shape::MORTAL, 0) } else { (self.shape.immortal, self.shape.mark) };
         out[..8].copy_from_slice(&count.to_le_bytes());
         out.put_u64(u64::MAX);
         out.put_u64(u64::from(flags | mark));

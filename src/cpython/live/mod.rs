@@ -310,10 +310,13 @@ impl Live {
         self.space.give_back();
     }
 
-    /// To be called when the interpreter is about to end: it frees interned strings, which in a debug build must be kept from that now.
+    /// To be called when the interpreter ends (`life::at_end`): where it would free strings of the image that were interned, they are kept from that now.
     pub fn before_finalization(&mut self) {
-        if self.space.objects.debug {
-            self.space.keep_strings();
+        if self.space.objects.frees_interned {
+            let given = (0..self.modules() as u32).filter(|number| self.given.has(*number));
+            let entries = given.map(|number| self.space.image.entry(number));
+            let ready = entries.filter(|entry| self.space.is_ready(entry));
+            self.space.keep_strings(ready.map(|entry| self.root(&entry)).collect());
         }
     }
 }

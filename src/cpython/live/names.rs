@@ -8,7 +8,7 @@ use pyo3::ffi;
 
 use super::space::Space;
 use crate::cpython::code::SIZE;
-use crate::cpython::copy::{make_static, state, text, text_size};
+use crate::cpython::copy::text_size;
 use crate::cpython::memory::word;
 use crate::image::{ALIGN, Area};
 
@@ -30,22 +30,12 @@ impl Space {
     /// Its pages must be ready.
     pub(super) fn intern_module(&self, root: *mut ffi::PyObject) {
         let inside = self.area(Area::Code).start..self.area(Area::Once).end;
-        let (first, once) = (self.objects.items, self.area(Area::Once));
-        let tuple_type = (&raw const ffi::PyTuple_Type) as u64;
+        let once = self.area(Area::Once);
         let mut seen = HashSet::new();
         let mut met = vec![root];
         while let Some(object) = met.pop() {
-            // SAFETY: an object of the image, on a page of this module, all of which are ready; its type says how it is laid out.
-            let slots: Vec<usize> = unsafe {
-                match self.type_of(object) {
-                    kind if kind == self.objects.code_type => {
-                        self.objects.code.objects.iter().map(|slot| slot.at).collect()
-                    }
-                    kind if kind == tuple_type => (0..word(object, SIZE) as usize).map(|i| first + 8 * i).collect(),
-                    _ => continue,
-                }
-            };
-            for at in slots {
+            // SAFETY: an object of the image, on a page of this module, all of which are ready.
+            for at in unsafe { self.slots(object) } {
                 // SAFETY: a slot of the object. What is put in place of a name is a name that is interned, with a reference of its own.
                 unsafe {
                     let slot = object.byte_add(at).cast::<*mut ffi::PyObject>();
@@ -63,6 +53,26 @@ impl Space {
                         met.push(child);
                     }
                 }
+            }
+        }
+    }
+
+    /// Where code and tuples have pointers; other objects have none.
+    ///
+    /// # Safety
+    /// An object of the image, on a page that is ready.
+    unsafe fn slots(&self, object: *mut ffi::PyObject) -> Vec<usize> {
+        let first = self.objects.items;
+        // SAFETY: its type says how it is laid out.
+        unsafe {
+            match self.type_of(object) {
+                kind if kind == self.objects.code_type => {
+                    self.objects.code.objects.iter().map(|slot| slot.at).collect()
+                }
+                kind if kind == (&raw const ffi::PyTuple_Type) as u64 => {
+                    (0..word(object, SIZE) as usize).map(|i| first + 8 * i).collect()
+                }
+                _ => Vec::new(),
             }
         }
     }
@@ -91,25 +101,11 @@ impl Space {
     /// # Safety
     /// A name of the image, on a page that is ready; the GIL is held.
     unsafe fn intern(&self, name: *mut ffi::PyObject) -> *mut ffi::PyObject {
-        // SAFETY: a str; its state is a word that the interpreter writes only with the GIL held. 3.12 takes static strings for the interpreter's own and keeps them
-        // apart from all others, so for a moment this one is not static.
+        // SAFETY: a str; interning takes the reference that is made here and gives one to the winner.
         unsafe {
-            let flags = name.byte_add(text::STATE).cast::<u32>();
-            if *flags & state::INTERNED != 0 {
-                ffi::Py_IncRef(name);
-                return name;
-            }
-            let fixed = *flags & state::STATIC;
-            let hide = self.objects.code.minor == 12 && fixed != 0;
-            if hide {
-                *flags &= !state::STATIC;
-            }
             let mut winner = name;
             ffi::Py_IncRef(name);
             ffi::PyUnicode_InternInPlace(&mut winner);
-            if hide {
-                *flags |= state::STATIC;
-            }
             winner
         }
     }
@@ -128,13 +124,31 @@ impl Space {
         });
     }
 
-    /// Marks all strings as static, which the interpreter leaves alone when it frees interned strings at its end. Those of a release build are marked from the start; a debug build
-    /// would not have that.
-    pub(super) fn keep_strings(&self) {
-        self.strings(self.image.size(Area::Names), |object| {
-            // SAFETY: a str of the image; the interpreter's end has the GIL.
-            unsafe { make_static(object) };
-        });
+    /// Marks strings as static, which the interpreter leaves alone when it frees interned strings at its end: those that the modules with their code at `roots`, whose pages must be
+    /// ready, lead to, long text among them, and all that may have been interned without being theirs.
+    pub(super) fn keep_strings(&self, roots: Vec<*mut ffi::PyObject>) {
+        let all = self.objects.debug;
+        // SAFETY: a str of the image; the interpreter's end has the GIL.
+        let keep = |object| unsafe { self.objects.keep(object) };
+        // Names that a parent has interned before a fork; in a debug build also those in whose place others were put.
+        self.strings(if all { self.image.size(Area::Names) } else { self.image.head.names[0] }, keep);
+        let inside = self.area(Area::Code).start..self.area(Area::Once).end;
+        let mut seen: HashSet<u64> = roots.iter().map(|root| *root as u64).collect();
+        let mut met = roots;
+        while let Some(object) = met.pop() {
+            // SAFETY: an object of the image, on a page of one of these modules, all of which are ready.
+            let (slots, kind) = unsafe { (self.slots(object), self.type_of(object)) };
+            if kind == (&raw const ffi::PyUnicode_Type) as u64 {
+                keep(object);
+            }
+            for at in slots {
+                // SAFETY: a slot of the object.
+                let child = unsafe { word(object, at) };
+                if inside.contains(&child) && seen.insert(child) {
+                    met.push(child as *mut ffi::PyObject);
+                }
+            }
+        }
     }
 
     /// Calls `each` with the strings in the first `len` bytes of their section, one after the other.

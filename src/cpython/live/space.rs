@@ -109,6 +109,12 @@ impl Space {
         Ok(())
     }
 
+    /// Whether all pages of a module are fit for use.
+    pub(super) fn is_ready(&self, entry: &Entry) -> bool {
+        let mut runs = self.image.runs(entry).into_iter().flatten();
+        runs.all(|(first, count)| (first..first + count).all(|page| self.ready.has(page)))
+    }
+
     /// Gives back pages that were only mapped because they stand beside others, those of templates that were read to be copied, and, where nothing is relocated, those of data
     /// and templates to which nothing was written. What is needed again comes back from the page cache.
     pub(super) fn give_back(&self) {
