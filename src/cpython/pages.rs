@@ -30,10 +30,15 @@ pub(super) fn delta(build: &Build, objects: &Objects, hexversion: u32) -> Result
     Ok(here.base.wrapping_sub(build.interpreter))
 }
 
-/// Bits of a row of `/proc/PID/pagemap`: the page is in memory; it is a file's, not a copy (`Documentation/admin-guide/mm/pagemap.rst`).
+/// Bits of a row of `/proc/PID/pagemap`: the page is in memory, or swapped out; it is a file's, not a copy (`Documentation/admin-guide/mm/pagemap.rst`).
 const PRESENT: u64 = 1 << 63;
 /// See [`PRESENT`].
+const SWAPPED: u64 = 1 << 62;
+/// See [`PRESENT`].
 const OF_FILE: u64 = 1 << 61;
+
+/// A row of a page that must stay.
+const WRITTEN: u64 = PRESENT;
 
 /// The longest runs of numbers in `range` that `chosen` accepts.
 pub(super) fn runs(range: Range<u32>, chosen: impl Fn(u32) -> bool) -> impl Iterator<Item = Range<u32>> {
@@ -77,27 +82,36 @@ impl Pages {
         (self.placed.start() + page as usize * PAGE) as *mut u64
     }
 
-    /// Gives pages back that nobody uses: they read as in the file again.
-    pub(super) fn give_back(&self, pages: Range<u32>) {
+    /// Gives some of `pages` back, which then read as in the file again: those that are `clean`, never written, and those that are only `read` if this process has not written to them. Of those that
+    /// cannot be told, none.
+    ///
+    /// One look at the table of pages saves a call for each run of pages that are not there.
+    pub(super) fn give_back(&self, pages: Range<u32>, clean: impl Fn(u32) -> bool, read: impl Fn(u32) -> bool) {
+        let Some(rows) = self.table(&pages) else {
+            runs(pages, clean).for_each(|run| self.drop_pages(run));
+            return;
+        };
+        let row = |page: u32| crate::bytes::u64_at(&rows, (page - pages.start) as usize * 8).unwrap_or(WRITTEN);
+        let unwritten = |row: u64| row & (PRESENT | SWAPPED) == 0 || row & PRESENT != 0 && row & OF_FILE != 0;
+        let goes = |page: u32| unwritten(row(page)) && (clean(page) || read(page));
+        let there = |run: &Range<u32>| run.clone().any(|page| row(page) & PRESENT != 0);
+        runs(pages.clone(), goes).filter(there).for_each(|run| self.drop_pages(run));
+    }
+
+    fn drop_pages(&self, pages: Range<u32>) {
         self.placed.drop_pages(pages.start as usize * PAGE, pages.len() * PAGE);
     }
 
-    /// As [`Pages::give_back`], but for pages that this process has written to; for none when that cannot be told.
-    pub(super) fn give_back_unwritten(&self, pages: Range<u32>) {
+    /// The kernel's rows of these pages: eight bytes each. None where it cannot be read, or has other pages.
+    fn table(&self, pages: &Range<u32>) -> Option<Vec<u8>> {
         if rustix::param::page_size() != PAGE {
-            return;
+            return None;
         }
-        let first = self.at(pages.start).addr() / PAGE;
         let mut rows = vec![0; pages.len() * 8];
-        let read = File::open("/proc/self/pagemap").and_then(|file| file.read_exact_at(&mut rows, first as u64 * 8));
-        if read.is_err() {
-            return;
-        }
-        let of_file = |page: u32| {
-            let row = crate::bytes::u64_at(&rows, (page - pages.start) as usize * 8).unwrap_or(0);
-            row & PRESENT != 0 && row & OF_FILE != 0
-        };
-        runs(pages.clone(), of_file).for_each(|run| self.give_back(run));
+        let first = self.placed.start() / PAGE + pages.start as usize;
+        let table = File::open("/proc/self/pagemap").ok()?;
+        table.read_exact_at(&mut rows, first as u64 * 8).ok()?;
+        Some(rows)
     }
 
     /// Copies pages for this process at once, which are about to be written.

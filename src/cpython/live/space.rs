@@ -9,13 +9,16 @@ use pyo3::ffi;
 use super::set::Set;
 use crate::cpython::code::TYPE;
 use crate::cpython::memory::word;
-use crate::cpython::pages::{Pages, runs};
+use crate::cpython::pages::Pages;
 use crate::cpython::snapshot::Objects;
 use crate::image::read::{Entry, Image};
 use crate::image::{AREAS, Area, PAGE};
 
 /// Pages that are worth a system call to have them copied at once.
 const POPULATE: u32 = 4;
+
+/// Pages that the kernel maps at most around one that is read (`fault_around_bytes`, 64 kB unless set).
+const AROUND: u32 = 16;
 
 /// See the module.
 #[derive(Debug)]
@@ -116,18 +119,18 @@ impl Space {
     }
 
     /// Gives back pages that were only mapped because they stand beside others, those of templates that were read to be copied, and, where nothing is relocated, those of data
-    /// and templates to which nothing was written. What is needed again comes back from the page cache.
+    /// and templates to which nothing was written: a string that was interned, or got a hash, must stay so. What is needed again comes back from the page cache.
     pub(super) fn give_back(&self) {
-        let pages = self.image.pages();
         let (data, patch, once) = (self.page_of(Area::Data), self.page_of(Area::Patch), self.page_of(Area::Once));
-        let untouched = |page: u32| !self.ready.has(page) || page >= once && !self.once_in_place;
-        runs(0..pages, untouched).for_each(|run| self.mapped.give_back(run));
-        // A string that was interned, or got a hash, must stay so.
-        if !self.relocated() {
-            for area in [data..patch, once..pages] {
-                let read = runs(area, |page| self.ready.has(page));
-                read.for_each(|run| self.mapped.give_back_unwritten(run));
-            }
-        }
+        let clean = |page: u32| !self.ready.has(page) || page >= once && !self.once_in_place;
+        let read = |page: u32| !self.relocated() && ((data..patch).contains(&page) || page >= once);
+        // Behind the last page in use of a section nothing can have been mapped but what the kernel maps around it.
+        let reached = Area::ALL.map(|area| {
+            let first = self.page_of(area);
+            let end = first + (self.image.size(area) / PAGE as u64) as u32;
+            let last = self.ready.last_below(end).filter(|last| *last >= first);
+            first..last.map_or(first, |last| (last + AROUND).min(end))
+        });
+        reached.into_iter().for_each(|pages| self.mapped.give_back(pages, clean, read));
     }
 }
