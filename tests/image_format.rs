@@ -231,3 +231,32 @@ proptest! {
         check(&package, &build, &ran)?;
     }
 }
+
+#[test]
+fn strings_that_running_code_looks_up_stand_before_those_of_functions_that_did_not_run() {
+    let mut build = Build::new(15);
+    let key = |build: &mut Build, of: &str| build.str(&format!("key of {of}"), Kind::Key);
+    let mut functions = Vec::new();
+    for name in ["first", "idle", "last"] {
+        let constants = [key(&mut build, name)];
+        let code = build.code(false, name, "/srv/app/a.py", &constants, 3);
+        build.function(code, name, 1);
+        functions.push(Ref::Object(code));
+    }
+    functions.push(key(&mut build, "body"));
+    let root = build.code(true, "<module>", "/srv/app/a.py", &functions, 3);
+    build.module(0, "/srv/app/a.py", root);
+    let ran = Ran([("/srv/app/a.py", 0), ("first", 0), ("last", 1)].map(|(name, rank)| (name.to_owned(), rank)).into());
+    let layout = pye::image::layout::layout(&build.graph, &ran);
+    let mut strings: Vec<u32> = (0..build.graph.len() as u32)
+        .filter(|object| layout.spots[*object as usize].area == Area::Names)
+        .filter(|object| layout.spots[*object as usize].at < layout.hot[Area::Names as usize])
+        .collect();
+    strings.sort_by_key(|object| layout.spots[*object as usize].at);
+    // Characters follow the head of a compact str.
+    let text =
+        |object: &u32| String::from_utf8_lossy(&build.graph.bytes(*object)[40..]).trim_end_matches('\0').to_owned();
+    let strings: Vec<String> = strings.iter().map(text).collect();
+    let expected = ["first", "last", "<module>", "idle", "key of first", "key of last", "key of body", "key of idle"];
+    assert_eq!(strings, expected);
+}

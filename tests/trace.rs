@@ -199,6 +199,28 @@ sys.exit(7)
 }
 
 #[test]
+fn functions_whose_code_is_looked_at_are_told_of_at_the_end() {
+    let program = Program::new(
+        r"import inspect
+def looked_at(a, *, b=1):
+    return a
+def unused(c):
+    return c
+def ran(d):
+    return inspect.signature(looked_at)
+print(ran(1))
+",
+    );
+    for python in telling() {
+        let (printed, profile) = program.both(python);
+        assert_eq!(printed, "(a, *, b=1)\n");
+        assert_eq!(program.functions(&profile), ["ran", "looked_at"], "{python:?}");
+        // What the tracer itself uses for that is no part of it.
+        assert!(!profile.to_text().contains("/ctypes/"), "{}", profile.to_text());
+    }
+}
+
+#[test]
 fn every_process_is_told_of_however_it_ends() {
     let program = Program::new(
         r"import multiprocessing, os, signal, subprocess, sys, time

@@ -5,7 +5,7 @@ Writes what pye says of this process, after the program if there is one, as JSON
 import sys
 
 
-def examine():
+def examine(runtime=runtime):
     import os
     import sys
 
@@ -85,3 +85,4 @@ def main():
         runpy.run_path(program[0], run_name="__main__")
 
 
+main()

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::image::{MAPPED, Relocate};
 
 /// Run in the interpreter in place of the program.
-const EXAMINER: &str = concat!(include_str!("doctor.py"), include_str!("runtime.py"), "main()\n");
+const EXAMINER: &str = concat!(include_str!("runtime.py"), include_str!("doctor.py"));
 
 /// What an interpreter says of itself and of pye in it.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::marshal::version::Version;
 
 /// Run in the interpreter; prints one line of JSON.
-const PROBE: &str = concat!(include_str!("probe.py"), include_str!("runtime.py"), "main()\n");
+const PROBE: &str = concat!(include_str!("runtime.py"), include_str!("probe.py"));
 
 /// The versions of CPython that the loader serves.
 pub const LOADABLE: std::ops::RangeInclusive<(u8, u8)> = (3, 9)..=(3, 15);

@@ -1,3 +1,4 @@
+# In front of the scripts that tell of an interpreter: where its own objects are.
 def runtime():
     """The file that the interpreter's own objects belong to, as bytes, and where its first byte is mapped; None when /proc does not tell."""
     files = {}
