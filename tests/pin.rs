@@ -400,6 +400,31 @@ fn copies_of_an_interpreter_in_an_environment_are_replaced_and_put_back() {
 }
 
 #[test]
+fn an_environment_that_is_reached_by_a_link_or_moved_stays_pinned() {
+    let Some(interpreter) = movable().into_iter().next() else { return };
+    let place = tempfile::tempdir().unwrap();
+    let real = place.path().join("real");
+    fs::create_dir(&real).unwrap();
+    let linked = place.path().join("linked");
+    symlink(&real, &linked).unwrap();
+    let venv = environment(&interpreter.path, &interpreter.name(), &linked);
+    let before = listing(&real.join("venv/bin"));
+    let report = good(&[&"pin", &"--venv", &venv]);
+    let address = |venv: &Path| succeeds(&mut python(venv, "print(id(str))"));
+    let there = address(&venv);
+    let moved = place.path().join("moved");
+    fs::rename(real.join("venv"), &moved).unwrap();
+    assert_eq!(address(&moved), there);
+    let told = output(&mut tool::command(&[&"doctor", &"--json", &"--", &moved.join("bin/python")]));
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!((&told["addresses"]["are"], &told["addresses"]["start"]), (&"pinned".into(), &report["base"]));
+    good(&[&"pin", &"--undo", &"--venv", &moved]);
+    fs::rename(&moved, real.join("venv")).unwrap();
+    assert_eq!(listing(&real.join("venv/bin")), before);
+    assert!(!venv.join("pye-pin").exists());
+}
+
+#[test]
 fn into_a_directory_of_its_own() {
     let Some(interpreter) = movable().into_iter().next() else { return };
     let place = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@
 //! V/pye-pin/lib/libpython3.12.so.1.0    its library, moved to a base of its own (crate::elf::fixed)
 //! V/pye-pin/lib/.debug/…                a link to the file that has the debugging information
 //! V/pye-pin/pin.json                    what was made of what: the record
-//! V/bin/python ─► V/pye-pin/bin/python3.12
+//! V/bin/python ─► ../pye-pin/bin/python3.12
 //! ```
 //! Where the interpreter is one file, a position-independent executable, the program is what is moved, and there is no library.
 //!
@@ -92,6 +92,10 @@ impl Record {
         self.library.as_ref().unwrap_or(&self.program)
     }
 
+    fn copies_mut(&mut self) -> impl Iterator<Item = &mut Copied> {
+        std::iter::once(&mut self.program).chain(&mut self.library)
+    }
+
     /// The originals that are no more what they were.
     pub fn outdated(&self) -> Vec<&Path> {
         let all = [Some(&self.program), self.library.as_ref()].into_iter().flatten();
@@ -140,8 +144,38 @@ impl Pin {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("cannot read", error).in_file(path)),
         };
-        let record = serde_json::from_slice(&bytes);
-        record.map(Some).map_err(|e| Error::malformed("a record of pye pin", e.to_string()).in_file(path))
+        let record = serde_json::from_slice::<Record>(&bytes);
+        let mut record = record.map_err(|e| Error::malformed("a record of pye pin", e.to_string()).in_file(path))?;
+        for copied in record.copies_mut() {
+            copied.path = self.directory.join(&copied.path);
+        }
+        let bin = fsys::parent(&self.directory).join("bin");
+        for replaced in &mut record.replaced {
+            replaced.path = bin.join(&replaced.path);
+        }
+        Ok(Some(record))
+    }
+
+    /// Writes the record. Its paths are relative to the directory, and those of what was replaced to `bin`: an environment may be moved.
+    fn write_record(&self, record: &Record) -> Result<()> {
+        let mut record = record.clone();
+        for copied in record.copies_mut() {
+            if let Ok(within) = copied.path.strip_prefix(&self.directory) {
+                copied.path = within.to_path_buf();
+            }
+        }
+        for replaced in &mut record.replaced {
+            replaced.path = replaced.path.file_name().unwrap_or_default().into();
+        }
+        let text = serde_json::to_string_pretty(&record);
+        let text =
+            text.map_err(|e| Error::malformed("paths that are UTF-8", e.to_string()).in_file(&self.directory))?;
+        write(&self.directory.join(RECORD), text.as_bytes(), 0o644)
+    }
+
+    /// What links in the environment's `bin` lead to.
+    fn target(record: &Record) -> PathBuf {
+        Path::new("..").join(DIRECTORY).join("bin").join(record.program.path.file_name().unwrap_or_default())
     }
 
     /// Makes it of `interpreter`, at `base` or at a random one.
@@ -210,17 +244,14 @@ impl Pin {
         };
         self.try_out(interpreter, &record)?;
         record.replaced = self.to_replace(&record.program.original)?;
-        let text = serde_json::to_string_pretty(&record);
-        let text =
-            text.map_err(|e| Error::malformed("paths that are UTF-8", e.to_string()).in_file(&self.directory))?;
-        write(&self.directory.join(RECORD), text.as_bytes(), 0o644)?;
+        self.write_record(&record)?;
         for replaced in &record.replaced {
             if replaced.target.is_none() {
                 let kept = self.kept(&replaced.path);
                 fs::hard_link(&replaced.path, &kept)
                     .map_err(|e| Error::io("cannot keep", e).in_file(&replaced.path))?;
             }
-            replace_link(&record.program.path, &replaced.path)?;
+            replace_link(&Pin::target(&record), &replaced.path)?;
         }
         Ok(record)
     }
@@ -231,7 +262,7 @@ impl Pin {
         let alias = self.links.as_ref().map(|bin| bin.join(TEMPORARY));
         if let Some(alias) = &alias {
             let _ = fs::remove_file(alias);
-            symlink(program, alias).map_err(|e| Error::io("cannot make the link", e).in_file(alias))?;
+            symlink(Pin::target(record), alias).map_err(|e| Error::io("cannot make the link", e).in_file(alias))?;
         }
         let accounts = [(); 2].map(|()| Interpreter::ask(alias.as_deref().unwrap_or(program)));
         if let Some(alias) = &alias {
@@ -239,7 +270,9 @@ impl Pin {
         }
         for account in accounts {
             let account = account?;
-            if account.runtime.as_deref() != Some(record.moved().path.as_path()) {
+            // The kernel names files by where links to them end.
+            let expected = fs::canonicalize(&record.moved().path).ok();
+            if account.runtime.is_none() || account.runtime != expected {
                 let got = account.runtime.map_or("none".into(), |path| path.display().to_string());
                 let help = "look whether LD_PRELOAD or the dynamic loader's configuration brings in another one";
                 return Err(Error::unsupported(format!("the library {}", record.moved().path.display()), got, help));
@@ -304,7 +337,7 @@ impl Pin {
         for replaced in record.iter().flat_map(|record| &record.replaced) {
             // Whoever changed it since means something else by it.
             let ours =
-                record.as_ref().is_some_and(|r| fs::read_link(&replaced.path).is_ok_and(|to| to == r.program.path));
+                record.as_ref().is_some_and(|r| fs::read_link(&replaced.path).is_ok_and(|to| to == Pin::target(r)));
             match &replaced.target {
                 Some(target) if ours => replace_link(target, &replaced.path)?,
                 None if ours => {
@@ -324,7 +357,7 @@ impl Pin {
     fn sweep(&self) {
         for entry in self.links.iter().filter_map(|bin| fs::read_dir(bin).ok()).flatten().flatten() {
             let ours = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
-            if ours && fs::read_link(entry.path()).is_ok_and(|to| to.starts_with(&self.directory)) {
+            if ours && fs::read_link(entry.path()).is_ok_and(|to| to.starts_with(Path::new("..").join(DIRECTORY))) {
                 let _ = fs::remove_file(entry.path());
             }
         }
