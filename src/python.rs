@@ -329,6 +329,8 @@ impl Packages {
                 }
                 inner.images().for_each(Live::before_finalization);
             });
+            // What it refers to would be freed when the allocator is no longer what it was; the process, or a later life of Python, has no use for it.
+            std::mem::forget(packages);
         })
     }
 
