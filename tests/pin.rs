@@ -254,6 +254,16 @@ fn what_is_not_known_is_refused_with_a_reason() {
         },
         ".eh_frame_hdr",
     );
+    // Programs name their dynamic loader.
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pin/program.c");
+    let (library, program) = (directory.path().join("libtest.so"), directory.path().join("program"));
+    assert!(compile(&[&"-pie", &"-fPIE", &source, &"-o", &program, &library], &[]));
+    let mut bytes = fs::read(&program).unwrap();
+    assert!(fix(&bytes, "program", BASE).is_ok());
+    let name = bytes.windows(8).position(|part| part == b"ld-linux").unwrap();
+    bytes[name..name + 8].copy_from_slice(b"ld-musl-");
+    let error = fix(&bytes, "program", BASE).unwrap_err();
+    assert!(error.to_string().contains("one of musl"), "{error}");
     let moved = fix(&good, "libtest.so", BASE).unwrap().bytes;
     let error = fix(&moved, "libtest.so", OTHER).unwrap_err();
     assert!(error.help().unwrap().contains("moved already"), "{error}");
