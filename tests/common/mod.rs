@@ -7,9 +7,13 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
+pub(crate) mod file;
 pub(crate) mod image;
+pub(crate) mod kills;
 pub(crate) mod loader;
+pub(crate) mod mutate;
 pub(crate) mod objects;
+pub(crate) mod random;
 pub(crate) mod tool;
 
 use std::env;
@@ -24,6 +28,16 @@ use std::time::{Duration, SystemTime};
 
 use pye::marshal::version::{VERSIONS, Version};
 use walkdir::WalkDir;
+
+/// The number that the variable `name` holds: how often something is done.
+///
+/// # Panics
+/// It holds something else.
+pub(crate) fn number(name: &str, otherwise: usize) -> usize {
+    let Some(value) = env::var_os(name) else { return otherwise };
+    let number = value.to_str().and_then(|text| text.parse().ok());
+    number.unwrap_or_else(|| panic!("{name}: expected a number, got {value:?}"))
+}
 
 /// A CPython that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
