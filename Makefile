@@ -12,10 +12,14 @@ IMAGE_PYTHONS ?=
 # The interpreter for test-cpython, one that has its package `test`; and arguments, e.g. CPYTHON_ARGS='--quick --forms image'.
 PYTHON ?=
 CPYTHON_ARGS ?=
+# How many of each command `make faults` kills, of six, and at how many places reading or writing fails; how many packages `make mutants` changes.
+KILLS ?= 170
+FAULTS ?= 100
+MUTANTS ?= 100000
 BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test test-cpython stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
+.PHONY: help tools test test-cpython faults mutants stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +43,16 @@ test-cpython: ## Run the test suite of the CPython PYTHON= from packages and tel
 	@python/stage >/dev/null
 	tests/cpython/tests.py "$(PYTHON)"
 	tests/cpython/run --python "$(PYTHON)" $(CPYTHON_ARGS)
+
+faults: ## Kill commands at random moments, KILLS times each, have reads and writes fail at random bytes, FAULTS times each, and print what that left
+	@rm -f target/kills && mkdir -p target
+	PYE_FAULTS=$(FAULTS) PYE_KILLS=$(KILLS) PYE_KILLS_TABLE=$(CURDIR)/target/kills \
+	    $(CARGO) test --locked --test faults --test activate --test pin -- kill any_byte cannot_read_or_write full_disk
+	@awk 'BEGIN { format = "%-20s %6s %9s %9s\n"; printf format, "command", "kills", "half-way", "leftovers" } \
+	    { print; kills += $$(NF-2); half += $$(NF-1); left += $$NF } END { printf format, "in all", kills, half, left }' target/kills
+
+mutants: ## Load MUTANTS changed packages, and a quarter as many with images, each in a process of its own, and print what came of it
+	PYE_MUTANTS=$(MUTANTS) $(CARGO) test --locked --test mutants
 
 stage: ## Lay the Python package out in target/site, for PYTHONPATH (needs no pip)
 	@python/stage

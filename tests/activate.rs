@@ -2,15 +2,17 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
+use common::failing::{Failing, Fault};
+use common::kills::{Left, kill_at_random_moments};
+use common::random::Random;
 use common::tool::{PROGRAM, put};
 use common::{Python, site};
 use serde_json::Value;
@@ -56,6 +58,9 @@ fn quiet(command: &mut Command) -> String {
     assert!(output.status.success() && err.is_empty(), "{command:?}: {}\n{out}{err}", output.status);
     out.trim_end().to_string()
 }
+
+/// Paths, with what each is, its mode, and its content or target; of files also the time.
+type Tree = BTreeMap<PathBuf, (u32, i64, Vec<u8>)>;
 
 /// A temporary directory with a virtual environment that two distributions are installed in, one of them compiled.
 struct Environment {
@@ -121,7 +126,7 @@ impl Environment {
     }
 
     /// Every path of the environment, with what it is, its mode, and its content or target; of files also the time.
-    fn tree(&self) -> BTreeMap<PathBuf, (u32, i64, Vec<u8>)> {
+    fn tree(&self) -> Tree {
         let entries = WalkDir::new(&self.venv).into_iter().map(|entry| entry.expect("a readable tree"));
         entries
             .map(|entry| {
@@ -209,24 +214,81 @@ fn a_killed_installation_does_no_harm_and_leaves_no_trace() {
     }
     let before = environment.tree();
     let stock = quiet(environment.python().args(["-c", IMPORTS]));
+    let install = || environment.pye(&[&"install", &"--venv", &environment.venv]);
+    quiet(&mut install());
+    let whole = environment.tree();
+    uninstall(&environment, &before);
+    let lines: Vec<_> = stock.lines().take(1).map(str::to_string).collect();
     // Whatever a kill hits, the same must hold.
-    for tick in 0..30 {
-        let mut install = environment.pye(&[&"install", &"--venv", &environment.venv]);
-        let mut child = install.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(tick * 25));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let lines: Vec<_> = stock.lines().take(1).map(str::to_string).collect();
+    let check = || {
+        let there = environment.tree();
+        let names = |tree: &Tree| tree.keys().cloned().collect::<BTreeSet<_>>();
+        let half_way = names(&there) != names(&before) && names(&there) != names(&whole);
+        let new = |path: &&PathBuf| !before.contains_key(*path) && !whole.contains_key(*path);
+        let leftovers = there.keys().filter(new).count();
         let now = quiet(environment.python().args(["-c", IMPORTS]));
-        assert_eq!(now.lines().take(1).collect::<Vec<_>>(), lines, "killed after {tick} ticks");
-        quiet(&mut environment.pye(&[&"uninstall", &"--venv", &environment.venv]));
-        let after = environment.tree();
-        // The one thing that cannot be told: whether an empty `share` was there before.
-        let extra: Vec<_> = after.keys().filter(|path| !before.contains_key(*path)).collect();
-        assert!(extra.iter().all(|path| **path == Path::new("share")), "killed after {tick} ticks: {extra:?}");
-        let _ = fs::remove_dir(environment.venv.join("share"));
-        assert!(before.keys().all(|path| after.contains_key(path)), "killed after {tick} ticks");
+        assert_eq!(now.lines().take(1).collect::<Vec<_>>(), lines);
+        uninstall(&environment, &before);
+        Left { half_way, leftovers }
+    };
+    kill_at_random_moments("install", 30, install, check);
+}
+
+/// Reading and writing below the environment fails from any byte on, for the interpreters that compile and make images too.
+#[test]
+fn an_installation_that_cannot_read_or_write_is_taken_back() {
+    let python = *served().last().unwrap();
+    let environment = Environment::new(python);
+    let failing = Failing::new(environment.home());
+    let before = environment.tree();
+    let stock = quiet(environment.python().args(["-c", IMPORTS]));
+    let install = || environment.pye(&[&"install", &"--venv", &environment.venv]);
+    quiet(&mut install());
+    let whole = environment.tree();
+    let served = quiet(environment.python().args(["-c", IMPORTS]));
+    uninstall(&environment, &before);
+    let bytes: usize = whole.iter().filter(|(path, _)| !before.contains_key(*path)).map(|(_, (.., b))| b.len()).sum();
+    let mut random = Random::new(3);
+    let (mut failed, rounds) = (0, common::number("PYE_FAULTS", 20));
+    for round in 0..rounds {
+        let fault = match round % 3 {
+            0 => Fault::Read(random.below(40_000) as u64),
+            // Of what is written in all little is in files of pye's own.
+            1 => Fault::Write(random.below(4_000) as u64),
+            _ => Fault::Write(random.below(bytes) as u64),
+        };
+        let mut install = install();
+        failing.apply(&mut install, &environment.venv, fault);
+        let result = output(&mut install);
+        let said = String::from_utf8_lossy(&result.stdout).into_owned() + &String::from_utf8_lossy(&result.stderr);
+        let now = quiet(environment.python().args(["-c", IMPORTS]));
+        match result.status.code() {
+            Some(0) => assert_eq!(now, served, "{fault:?}: {said}"),
+            Some(1) => {
+                failed += 1;
+                assert_eq!(now, stock, "{fault:?}: {said}");
+                assert!(said.contains("error") && !said.contains("panicked"), "{fault:?}: {said}");
+                let left: Vec<_> = environment.tree().into_keys().filter(|path| !before.contains_key(path)).collect();
+                assert!(left.is_empty() || left == [Path::new("share")], "{fault:?}: {left:?}");
+            }
+            _ => panic!("{fault:?}: {}: {said}", result.status),
+        }
+        uninstall(&environment, &before);
     }
+    assert!(failed >= rounds / 3, "{failed} of {rounds} failed");
+    quiet(&mut install());
+    assert_eq!(quiet(environment.python().args(["-c", IMPORTS])), served);
+}
+
+/// Takes an installation back, whatever there is of it: names are those of `before`.
+fn uninstall(environment: &Environment, before: &Tree) {
+    quiet(&mut environment.pye(&[&"uninstall", &"--venv", &environment.venv]));
+    let after = environment.tree();
+    // The one thing that cannot be told: whether an empty `share` was there before.
+    let extra: Vec<_> = after.keys().filter(|path| !before.contains_key(*path)).collect();
+    assert!(extra.iter().all(|path| **path == Path::new("share")), "{extra:?}");
+    let _ = fs::remove_dir(environment.venv.join("share"));
+    assert!(before.keys().all(|path| after.contains_key(path)));
 }
 
 #[test]

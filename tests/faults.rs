@@ -12,8 +12,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
+use common::failing::{Failing, Fault};
+use common::kills::{Left, kill_at_random_moments};
+use common::random::Random;
 use common::tool::{self, Args, Const, bad, contents, good, messages, module, put, pyc};
 use pye::pye::read::Pye;
 use serde_json::Value;
@@ -55,22 +58,9 @@ fn set_age(path: &Path, seconds: u64) {
 
 // ---- Killed --------------------------------------------------------------------------------------------------------
 
-/// Numbers that look random and are the same each time (Marsaglia's xorshift64).
-struct Random(u64);
-
-impl Random {
-    /// A number from 0 to below 1.
-    fn next(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
-
 /// Kills the command at many moments of its run, each time starting from `old` in `output`; `input` must not change. Each time every file
 /// under a final name is as in `old` or as in what an undisturbed run leaves, and the next run leaves just that.
-fn kill_at_many_moments(args: Args<'_>, input: &Path, output: &Path, old: &Files) {
+fn kill_at_many_moments(what: &str, args: Args<'_>, input: &Path, output: &Path, old: &Files) {
     const KILLS: usize = 60;
     let reset = || {
         let _ = fs::remove_dir_all(output);
@@ -78,36 +68,26 @@ fn kill_at_many_moments(args: Args<'_>, input: &Path, output: &Path, old: &Files
         write_all(output, old);
     };
     reset();
-    let started = Instant::now();
     good(args);
-    let whole = started.elapsed();
     let new = contents(output, &[]);
     assert!(&new != old && !new.keys().any(|n| is_temporary(n)));
     let inputs = contents(input, &["pyc", "pyo"]);
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let (mut killed, mut partial, mut leftovers) = (0, 0, 0);
-    for tries in 0.. {
-        assert!(tries < 20 * KILLS, "hardly any run lasts until it is killed");
+    let start = || {
         reset();
-        let mut child = tool::command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(whole.mul_f64(random.next()));
-        child.kill().unwrap();
-        if child.wait().unwrap().code().is_some() {
-            // It was done already.
-            continue;
-        }
-        killed += 1;
+        tool::command(args)
+    };
+    let check = || {
         let there = contents(output, &[]);
         for (name, bytes) in there.iter().filter(|(name, _)| !is_temporary(name)) {
             let same = |files: &Files| files.get(name) == Some(bytes);
             assert!(same(old) || same(&new), "{} is neither old nor new", name.display());
         }
         let lost = old.keys().find(|name| !there.contains_key(*name));
-        assert_eq!(lost, None, "killed at {tries}");
-        partial += usize::from(there != *old && there != new);
+        assert_eq!(lost, None, "lost");
+        let half_way = there != *old && there != new;
         assert!(contents(input, &["pyc", "pyo"]) == inputs, "a .pyc changed");
         // A minute later.
-        leftovers += age(output);
+        let leftovers = age(output);
         good(args);
         let names = tool::paths(output, &[]);
         assert!(
@@ -116,12 +96,9 @@ fn kill_at_many_moments(args: Args<'_>, input: &Path, output: &Path, old: &Files
             names.iter().filter(|n| !new.contains_key(*n)).collect::<Vec<_>>()
         );
         assert!(contents(output, &[]) == new, "the next run leaves something else");
-        if killed == KILLS {
-            break;
-        }
-    }
-    let _ =
-        writeln!(std::io::stderr(), "{:?}: {KILLS} kills, {partial} half-way, {leftovers} leftovers", args[0].as_ref());
+        Left { half_way, leftovers }
+    };
+    kill_at_random_moments(what, KILLS, start, check);
 }
 
 #[test]
@@ -132,7 +109,7 @@ fn convert_killed_at_any_moment() {
     // Half of it is there, from another threshold.
     good(&[&"convert", &tree, &"--output", &place.path().join("old"), &"--min-blob", &"100"]);
     let old = contents(&place.path().join("old"), &[]).into_iter().step_by(2).collect();
-    kill_at_many_moments(&[&"convert", &tree, &"--output", &output], &tree, &output, &old);
+    kill_at_many_moments("convert", &[&"convert", &tree, &"--output", &output], &tree, &output, &old);
 }
 
 #[test]
@@ -143,7 +120,7 @@ fn convert_in_place_killed_at_any_moment() {
     let input = place.path().join("same");
     write_all(&input, &old);
     // The mtime of a .pye is that of its .pyc: the input is written anew each time, so only the bytes are compared.
-    kill_at_many_moments(&[&"convert", &tree], &input, &tree, &old);
+    kill_at_many_moments("convert in place", &[&"convert", &tree], &input, &tree, &old);
 }
 
 #[test]
@@ -154,7 +131,7 @@ fn link_killed_at_any_moment() {
     put(place.path().join("old/a.pyc"), module("old"));
     good(&[&"link", &place.path().join("old"), &"--output", &place.path().join("old.pye")]);
     let old = Files::from([("all.pye".into(), fs::read(place.path().join("old.pye")).unwrap())]);
-    kill_at_many_moments(&[&"link", &tree, &"--output", &output.join("all.pye")], &tree, &output, &old);
+    kill_at_many_moments("link", &[&"link", &tree, &"--output", &output.join("all.pye")], &tree, &output, &old);
 }
 
 #[test]
@@ -166,7 +143,7 @@ fn unpack_killed_at_any_moment() {
     good(&[&"link", &tree, &"--output", &package]);
     let names = tool::paths(&tree, &[]);
     let old = names.into_iter().step_by(3).map(|n| (n, b"what was there before".to_vec())).collect();
-    kill_at_many_moments(&[&"unpack", &package, &"--output", &output], &tree, &output, &old);
+    kill_at_many_moments("unpack", &[&"unpack", &package, &"--output", &output], &tree, &output, &old);
     assert!(contents(&output, &[]) == contents(&tree, &[]));
 }
 
@@ -225,11 +202,11 @@ fn own_mounts() -> Option<&'static [&'static str]> {
     way
 }
 
-/// Runs `pye` with `args` on a small file system at `$DISK`, which is then made larger, and again. What there is after each run is
+/// Runs `pye` with `args` on a file system of `$SIZE` bytes at `$DISK`, which is then made larger, and again. What there is after each run is
 /// copied to `first` and `second`, the report and status of each beside it.
 const FULL: &str = r#"
 set -eu
-mount -t tmpfs -o size=120k none "$DISK"
+mount -t tmpfs -o size="$SIZE" none "$DISK"
 cp -r "$OLD/." "$DISK"
 "$@" --json >"$COPY/first.out" 2>"$COPY/first.err" && status=0 || status=$?
 echo $status >"$COPY/first.status"
@@ -242,7 +219,10 @@ cp -r "$DISK" "$COPY/second"
 
 #[test]
 fn a_full_disk_is_named_and_leaves_what_was_there() {
+    /// Sizes that are tried of each command.
+    const DISKS: usize = 4;
     let Some(way) = own_mounts() else { return };
+    let mut random = Random::new(1);
     let place = tempfile::tempdir().unwrap();
     let tree = tree(place.path());
     let (disk, package) = (place.path().join("disk"), place.path().join("all.pye"));
@@ -256,44 +236,57 @@ fn a_full_disk_is_named_and_leaves_what_was_there() {
     };
     for command in ["convert", "link", "unpack"] {
         let expected = whole(command);
-        // Some of it is there, in an older state.
-        let (first, _) = expected.first_key_value().unwrap();
-        let old = Files::from([(first.clone(), tool::converted(&module("old"), "old.pyc"))]);
-        let copy = place.path().join(command);
-        fs::create_dir(&copy).unwrap();
-        write_all(&place.path().join(format!("old-{command}")), &old);
-        let (source, output) = match command {
-            "link" => (&tree, disk.join("p.pye")),
-            "convert" => (&tree, disk.clone()),
-            _ => (&package, disk.clone()),
-        };
-        let status = Command::new(way[0])
-            .args(&way[1..])
-            .args(["sh", "-c", FULL, "sh", tool::PROGRAM, command])
-            .arg(source)
-            .arg("--output")
-            .arg(output)
-            .env("DISK", &disk)
-            .env("COPY", &copy)
-            .env("OLD", place.path().join(format!("old-{command}")))
-            .output()
-            .unwrap();
-        assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
-        let read = |name: &str| fs::read_to_string(copy.join(name)).unwrap();
-        let said = read("first.out") + &read("first.err");
-        assert_eq!(read("first.status").trim(), "1", "{command}: {said}");
-        assert!(said.contains("No space left on device") && said.contains("free some space"), "{command}: {said}");
-        assert!(said.contains(disk.to_str().unwrap()), "{command} names no file: {said}");
-        let there = contents(&copy.join("first"), &[]);
-        for (name, bytes) in &there {
-            let sound = expected.get(name) == Some(bytes) || old.get(name) == Some(bytes);
-            assert!(sound, "{command}: {} is neither old nor new", name.display());
+        let bytes: usize = expected.values().map(Vec::len).sum();
+        // Too small by far for all of it, whatever else a file system keeps of files.
+        let sizes = (0..DISKS).map(|_| 40_000 + random.below(bytes / 2 - 40_000));
+        for (round, size) in sizes.chain([120 << 10]).enumerate() {
+            // Some of it is there, in an older state.
+            let (first, _) = expected.first_key_value().unwrap();
+            let old = Files::from([(first.clone(), tool::converted(&module("old"), "old.pyc"))]);
+            let at = |name: &str| place.path().join(format!("{name}-{command}-{round}"));
+            let (copy, before) = (at("copy"), at("old"));
+            fs::create_dir(&copy).unwrap();
+            write_all(&before, &old);
+            let (source, output) = match command {
+                "link" => (&tree, disk.join("p.pye")),
+                "convert" => (&tree, disk.clone()),
+                _ => (&package, disk.clone()),
+            };
+            let status = Command::new(way[0])
+                .args(&way[1..])
+                .args(["sh", "-c", FULL, "sh", tool::PROGRAM, command])
+                .arg(source)
+                .arg("--output")
+                .arg(output)
+                .env("DISK", &disk)
+                .env("SIZE", size.to_string())
+                .env("COPY", &copy)
+                .env("OLD", before)
+                .output()
+                .unwrap();
+            assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+            let read = |name: &str| fs::read_to_string(copy.join(name)).unwrap();
+            let said = read("first.out") + &read("first.err");
+            let what = format!("{command} with {size} bytes");
+            assert_eq!(read("first.status").trim(), "1", "{what}: {said}");
+            assert!(said.contains("No space left on device") && said.contains("free some space"), "{what}: {said}");
+            assert!(said.contains(disk.to_str().unwrap()), "{what} names no file: {said}");
+            let there = contents(&copy.join("first"), &[]);
+            assert_old_or_new(&there, &old, &expected, &what);
+            assert!(there != expected);
+            assert_eq!(read("second.status").trim(), "0", "{what}: {}{}", read("second.out"), read("second.err"));
+            assert!(contents(&copy.join("second"), &[]) == expected, "{what}: the next run does not finish");
         }
-        assert!(there.contains_key(first), "{command}: what was there is lost");
-        assert!(there != expected);
-        assert_eq!(read("second.status").trim(), "0", "{command}: {}{}", read("second.out"), read("second.err"));
-        assert!(contents(&copy.join("second"), &[]) == expected, "{command}: the next run does not finish");
     }
+}
+
+/// That every file is as in `old` or as in `new`, and none of the former is lost.
+fn assert_old_or_new(there: &Files, old: &Files, new: &Files, what: &str) {
+    for (name, bytes) in there {
+        let sound = [old, new].iter().any(|files| files.get(name) == Some(bytes));
+        assert!(sound, "{what}: {} is neither old nor new", name.display());
+    }
+    assert!(old.keys().all(|name| there.contains_key(name)), "{what}: what was there is lost");
 }
 
 #[test]
@@ -330,6 +323,118 @@ fn a_limit_on_file_sizes_is_named_and_leaves_what_was_there() {
     good(&[&"verify", &place.path().join("c"), &"--against", &tree]);
     assert!(contents(&place.path().join("u"), &[]) == contents(&tree, &[]));
     assert!(tool::paths(place.path(), &["pye-tmp"]).is_empty());
+}
+
+// ---- Reads and writes that fail ------------------------------------------------------------------------------------
+
+/// Runs the command with files below `directory` failing from a random byte on, of so many, each time starting from `old` in `output`. It must end with 1 and say
+/// why, with every file as in `old` or in what an undisturbed run leaves, and nothing else; the next run must leave just that. How often: `PYE_FAULTS`.
+fn fail_at_many_bytes(
+    args: Args<'_>,
+    directory: &Path,
+    bytes: usize,
+    fault: fn(u64) -> Fault,
+    output: &Path,
+    old: &Files,
+) {
+    let place = tempfile::tempdir().unwrap();
+    let failing = Failing::new(place.path());
+    let reset = || {
+        let _ = fs::remove_dir_all(output);
+        fs::create_dir_all(output).unwrap();
+        write_all(output, old);
+    };
+    reset();
+    good(args);
+    let new = contents(output, &[]);
+    let mut random = Random::new(2);
+    let (mut partial, rounds) = (0, common::number("PYE_FAULTS", 20));
+    for _ in 0..rounds {
+        reset();
+        let fault = fault(random.below(bytes) as u64);
+        let mut command = tool::command(args);
+        failing.apply(&mut command, directory, fault);
+        let result = command.output().unwrap();
+        let said = String::from_utf8_lossy(&result.stdout).into_owned() + &String::from_utf8_lossy(&result.stderr);
+        let what = format!("{:?}, {fault:?}", args[0].as_ref());
+        assert_eq!(result.status.code(), Some(1), "{what}: {said}");
+        let reason = match fault {
+            Fault::Read(_) => "Input/output error",
+            Fault::Write(_) => "No space left on device",
+        };
+        assert!(said.contains(reason) && said.contains(directory.to_str().unwrap()), "{what}: {said}");
+        let there = contents(output, &[]);
+        partial += usize::from(there != *old);
+        let package = args[0].as_ref() == "link" && matches!(fault, Fault::Read(_));
+        if package {
+            // It holds what could be read.
+            assert_eq!(there.len(), 1, "{what}");
+            let bytes = there.values().next().unwrap();
+            Pye::open(bytes).and_then(|pye| pye.verify()).unwrap_or_else(|e| panic!("{what}: {e}"));
+        } else {
+            assert_old_or_new(&there, old, &new, &what);
+        }
+        good(args);
+        assert!(contents(output, &[]) == new, "{what}: the next run does not finish");
+    }
+    let _ = writeln!(std::io::stderr(), "{:?}: {rounds} faults, {partial} in the middle", args[0].as_ref());
+}
+
+fn total(files: &Files) -> usize {
+    files.values().map(Vec::len).sum()
+}
+
+#[test]
+fn reads_that_fail_at_any_byte_are_named_and_lose_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let tree = tree(place.path());
+    let (inputs, output) = (contents(&tree, &[]), place.path().join("out"));
+    let (none, all) = (Files::new(), total(&inputs));
+    fail_at_many_bytes(&[&"convert", &tree, &"--output", &output], &tree, all, Fault::Read, &output, &none);
+    fail_at_many_bytes(&[&"link", &tree, &"--output", &output.join("p.pye")], &tree, all, Fault::Read, &output, &none);
+    fail_at_many_bytes(&[&"convert", &tree], &tree, all, Fault::Read, &tree, &inputs);
+}
+
+#[test]
+fn writes_that_fail_at_any_byte_are_named_and_leave_what_was_there() {
+    let place = tempfile::tempdir().unwrap();
+    let tree = tree(place.path());
+    let (package, output) = (place.path().join("all.pye"), place.path().join("out"));
+    good(&[&"link", &tree, &"--output", &package]);
+    good(&[&"convert", &tree, &"--output", &place.path().join("converted")]);
+    let converted = contents(&place.path().join("converted"), &[]);
+    let inputs = contents(&tree, &[]);
+    // As kept from an earlier state.
+    let old = |files: &Files| -> Files {
+        files.keys().step_by(3).map(|name| (name.clone(), tool::converted(&module("old"), "old.pyc"))).collect()
+    };
+    let link = |output: &Path| output.join("p.pye");
+    let size = fs::metadata(&package).unwrap().len() as usize;
+    fail_at_many_bytes(
+        &[&"convert", &tree, &"--output", &output],
+        &output,
+        total(&converted) / 2,
+        Fault::Write,
+        &output,
+        &old(&converted),
+    );
+    let linked = Files::from([("p.pye".into(), fs::read(&package).unwrap())]);
+    fail_at_many_bytes(
+        &[&"link", &tree, &"--output", &link(&output)],
+        &output,
+        size,
+        Fault::Write,
+        &output,
+        &old(&linked),
+    );
+    fail_at_many_bytes(
+        &[&"unpack", &package, &"--output", &output],
+        &output,
+        total(&inputs) / 2,
+        Fault::Write,
+        &output,
+        &old(&inputs),
+    );
 }
 
 // ---- Files that do not keep still ----------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ impl Loader {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants/load.py");
         let mut command = python.command();
         command.arg(script).arg(root).env("PYE_TEST_SITE", site()).env("PYTHONHASHSEED", "1");
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a probed interpreter runs");
+        let mut process =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a probed interpreter runs");
         let paths = process.stdin.take().expect("a pipe");
         let answers = BufReader::new(process.stdout.take().expect("a pipe"));
         Loader { process, paths, answers }
@@ -140,7 +141,12 @@ fn enough(figures: &Figures) -> bool {
 }
 
 /// Has `loader` load a mutant; `allowed` says whether modules may be others than stock Python's.
-fn judge(loader: &mut Loader, path: &Path, mutant: &Mutant, allowed: impl Fn(bool) -> bool) -> (Figures, Option<String>) {
+fn judge(
+    loader: &mut Loader,
+    path: &Path,
+    mutant: &Mutant,
+    allowed: impl Fn(bool) -> bool,
+) -> (Figures, Option<String>) {
     let mut figures = Figures { mutants: 1, ..Figures::default() };
     let verified = match verified(&mutant.bytes) {
         Ok(verified) => verified,

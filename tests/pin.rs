@@ -13,7 +13,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::Python;
+use common::failing::{Failing, Fault};
+use common::kills::{Left, kill_at_random_moments};
 use common::loader::{imaged, link_image, output, site, succeeds};
+use common::random::Random;
 use common::tool::{self, fails, good, put};
 use object::LittleEndian as LE;
 use object::elf::{self, Dyn64, FileHeader64, ProgramHeader64, Rela64};
@@ -602,20 +605,51 @@ fn a_kill_at_any_moment_is_taken_back() {
     let venv = environment(&interpreter.path, &interpreter.name(), place.path());
     let before = listing(&venv);
     let stock = succeeds(&mut python(&venv, "print(1)"));
-    let mut killed = 0;
-    for round in 0..30 {
-        let mut pin = tool::command(&[&"pin", &"--venv", &venv]);
-        let mut child = pin.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(round * 13));
-        child.kill().unwrap();
-        killed += u32::from(!child.wait().unwrap().success());
-        assert_eq!(succeeds(&mut python(&venv, "print(1)")), stock, "after a kill in round {round}");
+    let names = |listing: &[(PathBuf, Option<PathBuf>, Vec<u8>)]| -> Vec<PathBuf> {
+        listing.iter().map(|(path, ..)| path.clone()).collect()
+    };
+    let pin = || tool::command(&[&"pin", &"--venv", &venv]);
+    succeeds(&mut pin());
+    let (old, whole) = (names(&before), names(&listing(&venv)));
+    good(&[&"pin", &"--undo", &"--venv", &venv]);
+    let check = || {
+        let there = names(&listing(&venv));
+        let half_way = there != old && there != whole;
+        let leftovers = there.iter().filter(|path| !old.contains(path) && !whole.contains(path)).count();
+        assert_eq!(succeeds(&mut python(&venv, "print(1)")), stock);
         tool::run(&[&"pin", &"--undo", &"--venv", &venv]);
         // A link that was being tried leads nowhere any more.
         let left: Vec<_> = listing(&venv).into_iter().filter(|entry| !before.contains(entry)).collect();
-        assert!(left.is_empty(), "round {round}: {left:?}");
+        assert!(left.is_empty(), "{left:?}");
+        Left { half_way, leftovers }
+    };
+    kill_at_random_moments("pin", 30, pin, check);
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_byte_is_named_and_all_is_as_before() {
+    let Some(interpreter) = movable().into_iter().next() else { return };
+    let place = tempfile::tempdir().unwrap();
+    let venv = environment(&interpreter.path, &interpreter.name(), place.path());
+    let failing = Failing::new(place.path());
+    let before = listing(&venv);
+    let pin = || tool::command(&[&"pin", &"--venv", &venv]);
+    succeeds(&mut pin());
+    let bytes: usize = listing(&venv).iter().map(|(.., bytes)| bytes.len()).sum();
+    good(&[&"pin", &"--undo", &"--venv", &venv]);
+    let mut random = Random::new(4);
+    for round in 0..common::number("PYE_FAULTS", 12) {
+        // The record is written last, and is small.
+        let limit = if round % 4 == 0 { bytes - 1 - random.below(600) } else { random.below(bytes) };
+        let mut pin = pin();
+        failing.apply(&mut pin, &venv, Fault::Write(limit as u64));
+        let result = output(&mut pin);
+        let said = String::from_utf8_lossy(&result.stdout).into_owned() + &String::from_utf8_lossy(&result.stderr);
+        assert_eq!(result.status.code(), Some(1), "{limit} of {bytes} bytes: {said}");
+        assert!(said.contains("No space left on device"), "{limit} of {bytes} bytes: {said}");
+        assert!(listing(&venv) == before, "{limit} of {bytes} bytes: something is left");
     }
-    assert!(killed >= 5, "{killed} of 30 killed: all too late");
+    succeeds(&mut pin());
 }
 
 #[test]

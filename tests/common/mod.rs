@@ -7,6 +7,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
+pub(crate) mod failing;
 pub(crate) mod file;
 pub(crate) mod image;
 pub(crate) mod kills;

@@ -53,25 +53,12 @@ const PAIR: &[(usize, usize)] = &[(0, 4), (4, 4)];
 /// A word of an object: an address, or two halves that are something else.
 const WORD: &[(usize, usize)] = &[(0, 8), (0, 4), (4, 4)];
 /// `Elf64_Ehdr`, `Elf64_Shdr`.
-const ELF: &[(usize, usize)] = &[
-    (4, 1),
-    (5, 1),
-    (16, 2),
-    (18, 2),
-    (32, 8),
-    (40, 8),
-    (52, 2),
-    (54, 2),
-    (56, 2),
-    (58, 2),
-    (60, 2),
-    (62, 2),
-];
+const ELF: &[(usize, usize)] =
+    &[(4, 1), (5, 1), (16, 2), (18, 2), (32, 8), (40, 8), (52, 2), (54, 2), (56, 2), (58, 2), (60, 2), (62, 2)];
 const SECTION: &[(usize, usize)] =
     &[(0, 4), (4, 4), (8, 8), (16, 8), (24, 8), (32, 8), (40, 4), (44, 4), (48, 8), (56, 8)];
 /// [`Header`], its rows, [`Record`] and the rows of [`directories`].
-const HEADER: &[(usize, usize)] =
-    &[(0, 8), (8, 2), (10, 2), (12, 4), (16, 4), (20, 4), (24, 8), (32, 4), (36, 4)];
+const HEADER: &[(usize, usize)] = &[(0, 8), (8, 2), (10, 2), (12, 4), (16, 4), (20, 4), (24, 8), (32, 4), (36, 4)];
 const HEADER_ROW: &[(usize, usize)] = &[(0, 8), (8, 4), (12, 4)];
 const RECORD: &[(usize, usize)] = &[
     (0, 4),
@@ -139,12 +126,19 @@ impl Mutator {
     /// Of a file that is good.
     pub(crate) fn new(bytes: Vec<u8>) -> Mutator {
         let good = File::of(bytes);
-        let table = |name, weight, range: std::ops::Range<usize>, row: usize, fields| {
-            Table { name, weight, start: range.start, row, rows: range.len() / row, fields }
+        let table = |name, weight, range: std::ops::Range<usize>, row: usize, fields| Table {
+            name,
+            weight,
+            start: range.start,
+            row,
+            rows: range.len() / row,
+            fields,
         };
-        let whole = |part: Part, weight, row, fields| table(NAMES[part as usize], weight, good.range(part), row, fields);
+        let whole =
+            |part: Part, weight, row, fields| table(NAMES[part as usize], weight, good.range(part), row, fields);
         let header = good.range(Part::Header);
-        let (fields, rows) = (header.start..header.start + Header::ROWS_AT, header.start + Header::ROWS_AT..header.end - 8);
+        let (fields, rows) =
+            (header.start..header.start + Header::ROWS_AT, header.start + Header::ROWS_AT..header.end - 8);
         let listed = good.range(Part::Directories);
         let number = |at| if listed.is_empty() { 0 } else { good.u32(Part::Directories, at) as usize };
         let first = listed.start + directories::ROWS_AT.min(listed.len());
@@ -196,7 +190,11 @@ impl Mutator {
         let mut file = self.good.clone();
         let mut what = Vec::new();
         loop {
-            what.push(self.change(&mut file, if mended == Mended::Modules { &self.text } else { &self.tables }, &mut random));
+            what.push(self.change(
+                &mut file,
+                if mended == Mended::Modules { &self.text } else { &self.tables },
+                &mut random,
+            ));
             if !random.once_in(3) {
                 break;
             }
