@@ -59,7 +59,8 @@ impl Mapped {
     fn open(path: &Path, identity: Identity) -> Result<(Mapped, File)> {
         let (file, map) = trust::open(path, identity)?;
         // Leaked once the file is known to be one of ours; before, it is unmapped again.
-        Pye::open(&map).map_err(|e| e.in_file(path))?;
+        // So much of it decides what is found: a damaged bucket of the index would have a module be taken from the next directory on `sys.path`.
+        Pye::open(&map).and_then(|pye| pye.check_tables()).map_err(|e| e.in_file(path))?;
         let map: &'static Map = Box::leak(Box::new(map));
         let pye = Pye::open(map).map_err(|e| e.in_file(path))?;
         Ok((Mapped { map, pye: Box::leak(Box::new(pye)) }, file))
@@ -171,7 +172,8 @@ impl Store {
             file,
             directories: HashMap::new(),
             uniform: None,
-            touched: 0,
+            // The tables that were read for their checksums.
+            touched: 1,
             loaded: 0,
             fallbacks: [0; Reason::ALL.len()],
         })

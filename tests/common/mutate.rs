@@ -159,8 +159,11 @@ impl Mutator {
             whole(Part::Holes, 4, 1, BYTE),
             whole(Part::Bytes, 1, 1, BYTE),
         ];
-        let text = || TEXT.into_iter().zip([(1, BYTE), (2, TWO), (4, FOUR)]);
-        let text = || text().map(|(part, (width, fields))| whole(part, 1, width, fields)).filter(|t| t.rows > 0);
+        let text = || -> Vec<Table> {
+            let widths = [(1, BYTE), (2, TWO), (4, FOUR)];
+            let tables = TEXT.into_iter().zip(widths).map(|(part, (width, fields))| whole(part, 1, width, fields));
+            tables.filter(|table| table.rows > 0).collect()
+        };
         tables.extend(text());
         if good.has_image() {
             let image = good.range(Part::Image);
@@ -180,7 +183,7 @@ impl Mutator {
             tables.extend(objects.map(|part| whole(part, 5, 8, WORD)));
         }
         tables.retain(|table| table.rows > 0);
-        let text = text().collect();
+        let text = text();
         Mutator { good, tables, text }
     }
 

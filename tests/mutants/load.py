@@ -3,8 +3,8 @@
     load.py ROOT    reads the path of a package of ROOT in each line, answers with a line of JSON
 
 An answer: {"status": how the process ended, 0 for well, as of waitpid; and either "refused": why it was not opened, or
-"equal", "left": numbers of modules that are those of stock Python, and that are left to it; "wrong": what is another; "image": how
-many came from an image}
+"equal", "left": numbers of modules that are those of stock Python, and that are left to it; "found": what is found that stock Python does
+not find; "code": whose code is another}
 """
 
 import gc
@@ -69,12 +69,12 @@ def used(path, expected):
     except OSError as error:
         return {"refused": str(error) or "without a reason"}
     finder = _finder.Finder(native)
-    equal, left, wrong = 0, 0, []
+    equal, left, otherwise, code_of = 0, 0, [], []
     for (name, directory), (spec, code, told) in expected.items():
         found = finder.find_spec(name, [directory])
         # What it does not find PathFinder looks for.
         if found is not None and described(found) != spec:
-            wrong.append("%s: found %r" % (name, found))
+            otherwise.append("%s: %r" % (name, found))
         elif found is None or type(found.loader) is not _finder.Loader:
             left += code is not None
         else:
@@ -82,15 +82,14 @@ def used(path, expected):
             got = found.loader.get_code(name)
             after = native.status()["stores"][0]
             if got != code or facts(got) != told:
-                wrong.append("%s: other code" % name)
+                code_of.append(name)
             elif after["loaded"] > before["loaded"]:
                 equal += 1
             else:
                 left += 1
-    image = native.status()["stores"][0]["image"] or {}
     del finder, native
     gc.collect()
-    return {"equal": equal, "left": left, "wrong": wrong, "image": image.get("loaded", 0)}
+    return {"equal": equal, "left": left, "found": otherwise, "code": code_of}
 
 
 def in_child(path, expected):
@@ -105,7 +104,7 @@ def in_child(path, expected):
             answer = used(path, expected)
             status = 0
         except BaseException as error:
-            answer = {"wrong": ["%s: %s" % (type(error).__name__, error)]}
+            answer = {"error": "%s: %s" % (type(error).__name__, error)}
         finally:
             os.write(writing, json.dumps(answer).encode())
             os._exit(status)
