@@ -33,8 +33,8 @@ static ssize_t grant(int fd, int what, size_t want)
     int saved = errno;
     ssize_t len = readlink(name, path, sizeof path);
     errno = saved;
-    size_t prefix = strlen(below);
-    if (len < (ssize_t)prefix || memcmp(path, below, prefix) != 0)
+    ssize_t prefix = strlen(below);
+    if (len <= prefix || memcmp(path, below, prefix) != 0 || path[prefix] != '/')
         return want;
     pthread_mutex_lock(&lock);
     long left = atol(limit) - used[what];
