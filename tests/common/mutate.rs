@@ -202,7 +202,8 @@ impl Mutator {
                 break;
             }
         }
-        let text = TEXT.iter().any(|part| file.bytes[file.range(*part)] != self.good.bytes[file.range(*part)]);
+        let text =
+            TEXT.iter().map(|part| self.good.range(*part)).any(|at| file.bytes[at.clone()] != self.good.bytes[at]);
         mend(&mut file, mended);
         if mended != Mended::Modules && random.once_in(40) {
             let len = random.below(file.bytes.len());
@@ -292,7 +293,7 @@ fn value(old: u64, width: usize, size: u64, random: &mut Random) -> u64 {
         3 => 1 << (8 * width - 1),
         4 => old.wrapping_add(1),
         5 => old.wrapping_sub(1),
-        6 => old ^ 1 << random.below(8 * width),
+        6 => old ^ (1 << random.below(8 * width)),
         7 => old.wrapping_add(*random.pick(&[8, 16, 64, PAGE as u64])),
         8 => old.wrapping_sub(*random.pick(&[8, 16, 64, PAGE as u64])),
         9 => size.wrapping_add(random.next() % 3).wrapping_sub(1),
