@@ -266,7 +266,8 @@ fn mutants_of_packages_with_images_give_equal_modules_or_none() {
     let outcome = outcomes.reduce(Outcome::default, Outcome::add);
     let [nothing, sections, _] = outcome.figures;
     outcome.told("packages with images; those with checksums made anew are verified only");
-    assert!(!enough(&nothing) || nothing.refused > 0 && nothing.equal > 0 && nothing.left > 0, "{nothing:?}");
+    // Damaged in the image, they come from the portable sections.
+    assert!(!enough(&nothing) || nothing.refused > 0 && nothing.equal > 0, "{nothing:?}");
     assert!(!enough(&sections) || sections.refused > 0 && sections.verified > 0, "{sections:?}");
 }
 
