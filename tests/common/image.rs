@@ -12,8 +12,6 @@ use pye::image::{Area, Head};
 use pye::pye::read::Pye;
 use pye::pye::{ModuleKind, Part};
 
-pub(crate) use super::file::File;
-
 /// Addresses of the types in the interpreter's file.
 const CODE: Ref = Ref::Interpreter(0x1000);
 const TUPLE: Ref = Ref::Interpreter(0x1100);

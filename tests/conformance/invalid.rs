@@ -17,7 +17,8 @@ use pye::pye::read::Pye;
 use pye::pye::{Header, ModuleKind, NAMES, Part, ROWS_PORTABLE, Record, payload};
 use pye::{blob::Store, limits};
 
-use crate::common::image::{File, small};
+use crate::common::file::File;
+use crate::common::image::small;
 use crate::craft::{self, Parts, base, fix_crc, with_rows};
 use crate::{files, golden, spec};
 

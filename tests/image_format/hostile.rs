@@ -11,7 +11,8 @@ use pye::pye::read::Pye;
 use pye::pye::{NAMES, Part};
 use rayon::prelude::*;
 
-use crate::common::image::{File, small};
+use crate::common::file::File;
+use crate::common::image::small;
 use crate::package;
 
 fn start() -> File {
