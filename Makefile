@@ -9,13 +9,15 @@ BENCH_ARGS ?=
 WORKERS_ARGS ?=
 # Interpreters for bench-image, e.g. pythons or virtual environments that have both workloads.
 IMAGE_PYTHONS ?=
+# Arguments for the long run, e.g. SOAK_ARGS='--minutes 5 --venv DIR'.
+SOAK_ARGS ?=
 # The interpreter for test-cpython, one that has its package `test`; and arguments, e.g. CPYTHON_ARGS='--quick --forms image'.
 PYTHON ?=
 CPYTHON_ARGS ?=
 BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test test-cpython stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
+.PHONY: help tools test test-cpython soak stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +41,11 @@ test-cpython: ## Run the test suite of the CPython PYTHON= from packages and tel
 	@python/stage >/dev/null
 	tests/cpython/tests.py "$(PYTHON)"
 	tests/cpython/run --python "$(PYTHON)" $(CPYTHON_ARGS)
+
+soak: ## Serve an application for 20 minutes in each form while its packages are replaced, and see that nothing leaks (SOAK_ARGS= for arguments)
+	@python/stage >/dev/null
+	tests/soak/tests.py
+	tests/soak/run $(SOAK_ARGS)
 
 stage: ## Lay the Python package out in target/site, for PYTHONPATH (needs no pip)
 	@python/stage
