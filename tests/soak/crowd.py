@@ -83,6 +83,8 @@ class Crowd:
             raise visits.UnexpectedAnswer(self.tally.wrong[0])
 
     def begin(self):
+        """All clerks at work, and counted from now on."""
+        self.tally.requests = self.tally.releases = self.tally.from_packages = 0
         self._threads = [threading.Thread(target=self._work, args=(clerk,), daemon=True) for clerk in self._clerks]
         for thread in self._threads:
             thread.start()

@@ -27,8 +27,8 @@ class Quantity:
 QUANTITIES = (
     Quantity("uss", 0.02, 0),
     Quantity("pss", 0.02, 0),
-    # malloc and CPython's allocator map and unmap as the program goes on.
-    Quantity("mappings", 0, 4),
+    # malloc and CPython's allocator map and unmap as the program goes on, and as many as happen to lie side by side are one.
+    Quantity("mappings", 0, 8),
     Quantity("of_packages", 0, 0.5),
     Quantity("descriptors", 0, 0.5),
     Quantity("threads", 0, 0.5),
@@ -95,20 +95,19 @@ def arbiters_change(run, name):
     return max(found, key=lambda change: change.by, default=None)
 
 
-def growth(run, stock, must_judge=True):
-    """What grows in the run beyond what it may: sentences. With `must_judge`, that there are too few samples is one."""
+def growth(run, stock):
+    """What grows in the run beyond what it may, or cannot be judged: sentences."""
     wrong = []
     for quantity in QUANTITIES:
         for what, find in (("over the run", over_the_run), ("with age", with_age)):
             mine, base = find(run, quantity.name), find(stock, quantity.name)
             if mine is None or base is None:
-                if must_judge:
-                    wrong.append("%s %s: too few workers to compare%s; run longer, or with fewer --max-requests"
-                                 % (quantity.name, what, "" if mine is None else " under stock"))
+                wrong.append("%s %s: too few workers to compare%s; run longer, or with fewer --max-requests"
+                             % (quantity.name, what, "" if mine is None else " under stock"))
             elif mine.by > quantity.part * mine.first + quantity.more + abs(base.by):
                 wrong.append("%s of workers grow %s: from %.12g to %.12g (%+.2f %%); under stock from %.12g to %.12g (%+.2f %%)" % (
                     quantity.name, what, mine.first, mine.last, 100 * mine.part, base.first, base.last, 100 * base.part))
-    for name, more in (("mappings", 4), ("descriptors", 2), ("threads", 0.5)):
+    for name, more in (("mappings", 8), ("descriptors", 2), ("threads", 0.5)):
         mine, base = arbiters_change(run, name), arbiters_change(stock, name)
         if mine is not None and mine.by > more + (abs(base.by) if base else 0):
             wrong.append("%s of an arbiter grow from %g to %g" % (name, mine.first, mine.last))
@@ -128,10 +127,11 @@ def generations(run):
     return list(wrong.values())
 
 
-def of_run(run, stock, must_judge=True):
+def of_run(run, stock):
     """All that is wrong with a run: sentences. `run` has
 
     seconds, max_requests, samples
+    judged       whether it is long enough to be judged by growth
     wrong, crashes, not_in_use, broken      lists of sentences: wrong answers, processes that did not end well, why the form was not in
                                             use, what of the run itself failed
     arbiters     {number of an arbiter, as text: {package: generation when it was executed}}
@@ -142,7 +142,7 @@ def of_run(run, stock, must_judge=True):
         wrong.append("%d of %d upgrades were made" % (run["upgrades"], run["asked"]))
     if not run["samples"]:
         wrong.append("no sample was taken")
-    return wrong + generations(run) + growth(run, stock, must_judge)
+    return wrong + generations(run) + (growth(run, stock) if run["judged"] else [])
 
 
 def _by_worker(run, name, chosen):

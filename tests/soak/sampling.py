@@ -45,15 +45,18 @@ class Sampler(threading.Thread):
         """Once at every process."""
         for arbiter in self._server.arbiters():
             first = self._seen.setdefault(arbiter, time.monotonic())
-            self._add(arbiter, arbiter, lambda: time.monotonic() - first)
+            self._add(arbiter, arbiter, lambda: time.monotonic() - first, lambda: True)
         for worker, arbiter in self._server.live():
-            self._add(worker, arbiter, lambda: self._tally.served.get(worker, 0))
+            self._add(worker, arbiter, lambda: self._tally.served.get(worker, 0), lambda: self._server.serves(worker, arbiter))
 
-    def _add(self, pid, arbiter, age):
+    def _add(self, pid, arbiter, age, still):
+        """One sample, unless the process has ended meanwhile, or is not `still` at work: what ends gives back what it has."""
         try:
             found = of_process(pid, self._generations)
         except (OSError, KeyError):
-            # It has ended, or is about to: there are no sums of nothing.
+            # It has ended: there are no sums of nothing.
+            return
+        if not still():
             return
         self.samples.append({"time": time.monotonic() - self._began, "pid": pid, "arbiter": arbiter, "age": age(), **found})
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 
 import processes
 
@@ -55,11 +56,12 @@ class Server:
             return [one["pid"] for one in self._said if one["event"] == event and arbiter in (None, one["arbiter"])]
 
     def live(self):
-        """(worker, arbiter) of all workers that are ready and have not been waited for. One may have begun to end."""
-        arbiters = set(self.said("arbiter"))
-        reaped = {arbiter: set(self.said("reaped", arbiter)) for arbiter in arbiters}
-        return [(worker, arbiter) for arbiter in arbiters if not _is_over(arbiter) for worker in self.said("ready", arbiter)
-                if worker not in reaped[arbiter]]
+        """(worker, arbiter) of all workers that are ready and have not begun to end."""
+        return [(worker, arbiter) for arbiter in self.arbiters() for worker in self.said("ready", arbiter) if self.serves(worker, arbiter)]
+
+    def serves(self, worker, arbiter):
+        """Whether the worker, which was ready, has not begun to end."""
+        return worker not in self.said("ending", arbiter) and worker not in self.said("reaped", arbiter)
 
     def arbiters(self):
         """All that have not ended."""
@@ -87,8 +89,17 @@ class Server:
     def replace(self, workers):
         """Has gunicorn execute itself anew beside the old one, as one upgrades it, and then the old one end."""
         old, known = self.arbiter, set(self.said("arbiter"))
-        os.kill(old, signal.SIGUSR2)
-        processes.within(PATIENCE, "a new arbiter", lambda: set(self.said("arbiter")) - known)
+        again = 0.0
+
+        def is_there():
+            nonlocal again
+            # gunicorn is deaf to it until it has noticed that its predecessor has ended, and once it has a successor.
+            if time.monotonic() > again:
+                os.kill(old, signal.SIGUSR2)
+                again = time.monotonic() + 1
+            return set(self.said("arbiter")) - known
+
+        processes.within(PATIENCE, "a new arbiter", is_there)
         (new,) = set(self.said("arbiter")) - known
         self.wait_ready(new, workers)
         self.arbiter = new

@@ -44,7 +44,7 @@ It fails on
   - a worker that was killed or failed, in its end too; a gunicorn that did not end well. (That this is seen is tested at the start of each
     form, on a worker that is killed for it.)
   - a form that is not in use
-  - workers that hold more in the last third of a form than workers that had served as many requests in the first: 2 % of memory, 4 mappings,
+  - workers that hold more in the last third of a form than workers that had served as many requests in the first: 2 % of memory, 8 mappings,
     none of a package file, descriptors or threads; or as much more as under stock. Likewise from a worker's second sixth of its life to its last third
   - a package file of which a process has mapped another generation than the one that was there when gunicorn was executed
 Growth is judged in forms that last two minutes or more; that it was not is said.
@@ -87,12 +87,12 @@ def parse():
     parser.add_argument("--max-requests", metavar="N", type=_positive, help="requests after which a worker is replaced, and up to a third more "
                         "(default: 600; with --seconds 100)")
     parser.add_argument("--upgrades", metavar="N", type=_positive, help="how often package files are replaced in each form (default: 100; with --seconds 10)")
-    parser.add_argument("--restarts", metavar="N", type=int, help="how often gunicorn is executed anew (default: 10; with --seconds 2)")
+    parser.add_argument("--restarts", metavar="N", type=int, help="how often gunicorn is executed anew (default: every two minutes; with --seconds 2)")
     parser.add_argument("--interval", metavar="SECONDS", type=float, help="time between samples (default: 2; with --seconds 0.5)")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="also write every single sample")
     chosen = parser.parse_args()
     short = chosen.seconds is not None
-    for name, value in (("max_requests", 100 if short else 600), ("upgrades", 10 if short else 100), ("restarts", 2 if short else 10),
+    for name, value in (("max_requests", 100 if short else 600), ("upgrades", 10 if short else 100), ("restarts", 2 if short else max(1, chosen.minutes // 2)),
                         ("interval", 0.5 if short else 2.0)):
         if getattr(chosen, name) is None:
             setattr(chosen, name, value)
@@ -122,7 +122,7 @@ def measure(chosen):
         about["interpreter"] = "CPython %s, %s" % (".".join(map(str, measured.about["version"])), measured.about["compiler"])
     stock = runs[forms.STOCK]
     # Under stock nothing can be wrong but the run itself.
-    found = {form: judge.of_run(run, stock, must_judge=run["judged"]) for form, run in runs.items()}
+    found = {form: judge.of_run(run, stock) for form, run in runs.items()}
     return {"about": about, "runs": runs, "found": found}
 
 

@@ -1,7 +1,7 @@
 """gunicorn's settings for the long run: those of the workload, and what the run needs beyond them.
 
 SOAK_EVENTS   file to which processes append lines of JSON: {"event", "pid", "arbiter": the number of its arbiter}. Events: "arbiter"
-              (gunicorn listens), "forked", "ready" (the application is loaded, said by a worker), "reaped" (a worker has ended)
+              (gunicorn listens), "forked", "ready" (the application is loaded), "ending" (it serves no more), "reaped" (the worker has ended)
 
 Every answer gets a header X-Soak: number of the worker, requests it has served. And each worker answers at two addresses more:
 /soak/release imports the module `release` anew and gives what it says, /soak/status gives pye.status(), null without pye.
@@ -36,6 +36,10 @@ def post_fork(server, worker):
 def post_worker_init(worker):
     worker.wsgi = _answering(worker.wsgi, worker)
     _tell("ready", os.getpid(), worker.ppid)
+
+
+def worker_exit(server, worker):
+    _tell("ending", os.getpid(), server.pid)
 
 
 def child_exit(server, worker):
