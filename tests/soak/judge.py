@@ -136,10 +136,14 @@ def of_run(run, stock):
                                             use, what of the run itself failed
     arbiters     {number of an arbiter, as text: {package: generation when it was executed}}
     asked, upgrades    how many upgrades there should have been, and were
+    releases, from_packages    how often a worker told the release, and how often it had it from a package; None where there is no package
     """
     wrong = [*run["broken"], *run["wrong"], *("crash: " + crash for crash in run["crashes"]), *("not in use: " + reason for reason in run["not_in_use"])]
     if run["upgrades"] != run["asked"]:
         wrong.append("%d of %d upgrades were made" % (run["upgrades"], run["asked"]))
+    if run["judged"] and run["from_packages"] is not None and not 0 < run["from_packages"] < run["releases"]:
+        wrong.append("%d of %d times the edited module came from a package: expected some, when it was just linked, and not all"
+                     % (run["from_packages"], run["releases"]))
     if not run["samples"]:
         wrong.append("no sample was taken")
     return wrong + generations(run) + (growth(run, stock) if run["judged"] else [])

@@ -35,7 +35,7 @@ def row(run):
     """What happened in a form. Of deleted package files the most mappings that a process had; of generations the most of one file."""
     samples = run["samples"]
     return [run["form"], "%.1f" % (run["seconds"] / 60), str(run["requests"]), str(len(run["wrong"])), str(run["workers_started"]),
-            str(len(run["crashes"])), str(run["upgrades"]), str(run["restarts"]), str(run["releases"]), str(run["from_packages"]),
+            str(len(run["crashes"])), str(run["upgrades"]), str(run["restarts"]), str(run["releases"]), "–" if run["from_packages"] is None else str(run["from_packages"]),
             str(len(samples)), str(max((sample["of_deleted"] for sample in samples), default=0)),
             str(max((len(numbers) for sample in samples for numbers in sample["generations"].values()), default=0))]
 

@@ -35,7 +35,7 @@ class Server:
         self._first = first
         self._events = events
         self._log = log
-        # The line at which the file of events was read last, and what all lines before say.
+        # How many bytes of the file of events have been read, and what these lines say.
         self._turn = threading.Lock()
         self._read = 0
         self._said = []

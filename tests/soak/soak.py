@@ -43,7 +43,7 @@ It fails on
   - an answer that is not stock's, or none; the text of another release than the one that was there when it was asked for
   - a worker that was killed or failed, in its end too; a gunicorn that did not end well. (That this is seen is tested at the start of each
     form, on a worker that is killed for it.)
-  - a form that is not in use
+  - a form that is not in use; an edited module that never came from a package, or always
   - workers that hold more in the last third of a form than workers that had served as many requests in the first: 2 % of memory, 8 mappings,
     none of a package file, descriptors or threads; or as much more as under stock. Likewise from a worker's second sixth of its life to its last third
   - a package file of which a process has mapped another generation than the one that was there when gunicorn was executed
@@ -168,7 +168,7 @@ def one_form(form, measured, workload, pye, chosen, expected):
             broken.append("ended after %d of %d s" % (lasted, seconds))
         return {"form": form, "seconds": lasted, "judged": seconds >= TO_JUDGE, "max_requests": chosen.max_requests,
                 "requests": load.tally.requests, "wrong": load.tally.wrong, "releases": load.tally.releases,
-                "from_packages": load.tally.from_packages, "workers_started": len(gunicorn.said("forked")) - before,
+                "from_packages": load.tally.from_packages if served.pairs else None, "workers_started": len(gunicorn.said("forked")) - before,
                 "crashes": gunicorn.crashes(), "not_in_use": [*([at_first] if at_first else []), *upgrader.not_in_use],
                 "broken": broken, "asked": upgrades, "upgrades": upgrader.upgrades, "restarts": upgrader.restarts,
                 "arbiters": {str(pid): current for pid, current in upgrader.arbiters.items()}, "samples": sampler.samples}

@@ -42,7 +42,7 @@ def run(of_worker=lambda time, age: {}, seconds=SECONDS, life=LIFE, **more):
                 changed = {name: usually.get(name, USUAL.get(name)) + by if name != "generations" else by
                            for name, by in of_worker((born + at) / seconds, at / life).items()}
                 samples.append(sample(1000 + 100 * number + place, born + at, MAX_REQUESTS * at / life, {**usually, **changed}))
-    return {"form": "made up", "seconds": seconds, "judged": True, "max_requests": MAX_REQUESTS, "requests": 10, "releases": 1, "from_packages": 1,
+    return {"form": "made up", "seconds": seconds, "judged": True, "max_requests": MAX_REQUESTS, "requests": 10, "releases": 10, "from_packages": 5,
             "samples": samples, "wrong": [], "crashes": [], "not_in_use": [], "broken": [], "asked": 100, "upgrades": 100, "restarts": 0,
             "workers_started": 4, "arbiters": {str(ARBITER): {PACKAGE: 3}}, **more}
 
@@ -129,6 +129,11 @@ class TheJudge(unittest.TestCase):
         self.finds(run(not_in_use=["no image"]), "not in use: no image")
         self.finds(run(broken=["upgrading: OSError"]), "upgrading: OSError")
         self.finds(run(upgrades=99), "99 of 100 upgrades")
+
+    def test_the_edited_module_must_come_from_a_package_and_not_always(self):
+        for number in (0, 10):
+            self.finds(run(from_packages=number), "%d of 10 times" % number)
+        self.finds(run(from_packages=None))
 
 
 class Tables(unittest.TestCase):
