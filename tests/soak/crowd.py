@@ -57,6 +57,10 @@ class Clerk(visits.Clerk):
         if self._requests % RELEASE_EVERY == 0:
             self._ask_for_release()
 
+    def read_messages(self):
+        """Has the admin say what it still has to say of what was done before, on whatever page comes next."""
+        self._ask("GET", "/admin/")
+
     def _ask_for_release(self):
         oldest = self._released.oldest
         answer = json.loads(self._ask("GET", "/soak/release", accept="application/json")[2])
@@ -131,6 +135,7 @@ class Crowd:
             turn += 1
 
     def _one_turn(self, clerk, turn):
+        clerk.read_messages()
         clerk.answers.clear()
         # Turns before the repeated ones have other numbers.
         clerk.work(SETTLING + turn)

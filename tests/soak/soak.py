@@ -28,7 +28,7 @@ from progress import note
 HERE = pathlib.Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 # Below this many seconds a form is too short to be judged by growth.
-TO_JUDGE = 60
+TO_JUDGE = 120
 
 DESCRIPTION = """\
 Serves a Django application by gunicorn, first under stock CPython (for a third of the time), then from packages in the portable form, then
@@ -47,7 +47,7 @@ It fails on
   - workers that hold more in the last third of a form than workers that had served as many requests in the first: 2 % of memory, 8 mappings,
     none of a package file, descriptors or threads; or as much more as under stock. Likewise from a worker's second sixth of its life to its last third
   - a package file of which a process has mapped another generation than the one that was there when gunicorn was executed
-Growth is judged in forms that last a minute or more; that it was not is said.
+Growth is judged in forms that last two minutes or more; that it was not is said.
 
 Exit status: 0 nothing found; 1 something was, and is named; 2 wrong usage."""
 
