@@ -9,6 +9,8 @@ BENCH_ARGS ?=
 WORKERS_ARGS ?=
 # Interpreters for bench-image, e.g. pythons or virtual environments that have both workloads.
 IMAGE_PYTHONS ?=
+# Arguments for the long run, e.g. SOAK_ARGS='--minutes 5 --venv DIR'.
+SOAK_ARGS ?=
 # The interpreter for test-cpython, one that has its package `test`; and arguments, e.g. CPYTHON_ARGS='--quick --forms image'.
 PYTHON ?=
 CPYTHON_ARGS ?=
@@ -19,7 +21,7 @@ MUTANTS ?= 100000
 BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test test-cpython faults mutants stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
+.PHONY: help tools test test-cpython faults mutants soak stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +55,11 @@ faults: ## Kill commands at random moments, KILLS times each, have reads and wri
 
 mutants: ## Load MUTANTS changed packages, and a quarter as many with images, each in a process of its own, and print what came of it
 	PYE_MUTANTS=$(MUTANTS) $(CARGO) test --locked --test mutants
+
+soak: ## Serve an application for 20 minutes in each form while its packages are replaced, and see that nothing leaks (SOAK_ARGS= for arguments)
+	@python/stage >/dev/null
+	tests/soak/tests.py
+	tests/soak/run $(SOAK_ARGS)
 
 stage: ## Lay the Python package out in target/site, for PYTHONPATH (needs no pip)
 	@python/stage

@@ -120,9 +120,13 @@ class Clerk:
             body = answer.read()
         finally:
             connection.close()
-        for cookie in answer.headers.get_all("Set-Cookie", []):
-            name, _, value = cookie.split(";")[0].partition("=")
-            self.cookies[name] = value
+        self._remember(answer.headers)
         if answer.status != expected:
             raise UnexpectedAnswer("%s %s: status %d, expected %d: %s" % (method, path, answer.status, expected, body[:300]))
         return answer.status, answer.headers.get("Content-Type", ""), body
+
+    def _remember(self, headers):
+        """What each answer tells beside its body: the cookies."""
+        for cookie in headers.get_all("Set-Cookie", []):
+            name, _, value = cookie.split(";")[0].partition("=")
+            self.cookies[name] = value
