@@ -91,6 +91,12 @@ impl Deref for Map {
     }
 }
 
+/// This process, for calls that take a file descriptor of one (`linux/pidfd.h`, Linux 6.14). Older kernels find no such file.
+const PIDFD_SELF_PROCESS: libc::c_int = -10001;
+
+/// Ranges that one call takes: `UIO_MAXIOV` of `linux/uio.h`.
+const RANGES: usize = 1024;
+
 /// A range of a file, mapped at a chosen address, privately: what is written stays in this process. Never unmapped.
 ///
 /// Its memory is used through raw pointers only, for whoever it is handed to writes to it as well.
@@ -125,16 +131,34 @@ impl Placed {
         Ok(Placed { start: address, len })
     }
 
-    /// Gives back `len` bytes of pages from `at` on, both multiples of the page's size: what was written there is lost, and they read as in the file again.
-    pub fn drop_pages(&self, at: usize, len: usize) {
-        let Some(end) = at.checked_add(len).filter(|end| *end <= self.len) else { return };
-        if at == end {
-            return;
+    /// Gives back pages, in ranges of bytes from the start on, whose ends are multiples of the page's size: what was written there is lost, and they read as in the file again.
+    pub fn drop_pages(&self, ranges: &[Range<usize>]) {
+        let sound = |range: &&Range<usize>| range.start < range.end && range.end <= self.len;
+        let start = |range: &Range<usize>| std::ptr::without_provenance_mut(self.start + range.start);
+        let iovecs =
+            ranges.iter().filter(sound).map(|range| libc::iovec { iov_base: start(range), iov_len: range.len() });
+        for iovecs in iovecs.collect::<Vec<_>>().chunks(RANGES) {
+            // What was dropped before the kernel refused one may be dropped again.
+            if !Self::drop_at_once(iovecs) {
+                Self::drop_one_by_one(iovecs);
+            }
         }
-        let start = std::ptr::without_provenance_mut(self.start + at);
-        // SAFETY: a range of this mapping, which is private and of a file. Its memory is used through raw pointers only, by whoever calls this, and that it may go
-        // back to what the file has is the caller's very wish. Advice that is refused changes nothing.
-        let _ = unsafe { rustix::mm::madvise(start, len, rustix::mm::Advice::LinuxDontNeed) };
+    }
+
+    /// Whether it did, which only newer kernels do. The ranges are some of a mapping.
+    fn drop_at_once(ranges: &[libc::iovec]) -> bool {
+        let (call, advice) = (libc::SYS_process_madvise, libc::MADV_DONTNEED);
+        // SAFETY: `drop_pages` has made them of ranges inside its mapping, which is private and of a file. Its memory is used through raw pointers only, by whoever calls that, and that it
+        // may go back to what the file has is the caller's very wish. The kernel reads `ranges`, which lives, and writes nothing. Advice that is refused changes nothing.
+        let done = unsafe { libc::syscall(call, PIDFD_SELF_PROCESS, ranges.as_ptr(), ranges.len(), advice, 0) };
+        usize::try_from(done) == Ok(ranges.iter().map(|one| one.iov_len).sum())
+    }
+
+    fn drop_one_by_one(ranges: &[libc::iovec]) {
+        for one in ranges {
+            // SAFETY: as in `drop_at_once`.
+            let _ = unsafe { rustix::mm::madvise(one.iov_base, one.iov_len, rustix::mm::Advice::LinuxDontNeed) };
+        }
     }
 
     /// Copies `len` bytes of pages from `at` on for this process, all at once: they are about to be written.
@@ -160,5 +184,47 @@ impl Placed {
     /// Whether it is empty, which the kernel does not do.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(unsafe_code)]
+
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// More ranges than one call takes, by either way of giving them back.
+    #[test]
+    fn pages_that_are_given_back_read_as_in_the_file() {
+        const PAGES: usize = 2 * RANGES + 200;
+        let page = PAGE as usize;
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![1; PAGES * page]).unwrap();
+        // An address that was free a moment ago.
+        let base = Map::range(&file, 0, (PAGES * page) as u64).unwrap().as_ptr() as usize;
+        let placed = Placed::map(&file, 0, PAGES * page, base, true).unwrap();
+        let byte = |n: usize| std::ptr::with_exposed_provenance_mut::<u8>(placed.start() + n * page);
+        let even = || (0..PAGES).step_by(2).map(|n| n * page..(n + 1) * page).collect::<Vec<_>>();
+        for at_once in [true, false] {
+            // SAFETY: bytes of the mapping, which is writable and used by nobody else.
+            (0..PAGES).for_each(|n| unsafe { byte(n).write_volatile(2) });
+            if at_once {
+                placed.drop_pages(&even());
+            } else {
+                let start = |range: &Range<usize>| std::ptr::without_provenance_mut(base + range.start);
+                let iovecs =
+                    even().iter().map(|r| libc::iovec { iov_base: start(r), iov_len: r.len() }).collect::<Vec<_>>();
+                Placed::drop_one_by_one(&iovecs);
+            }
+            // SAFETY: as above.
+            let read = (0..PAGES).map(|n| unsafe { byte(n).read_volatile() }).collect::<Vec<_>>();
+            assert!(read.iter().enumerate().all(|(n, byte)| *byte == if n % 2 == 0 { 1 } else { 2 }), "{at_once}");
+        }
+        // What reaches beyond the end is left alone.
+        placed.drop_pages(&[(PAGES - 1) * page..(PAGES + 1) * page]);
+        // SAFETY: as above.
+        assert_eq!(unsafe { byte(PAGES - 1).read_volatile() }, 2);
     }
 }

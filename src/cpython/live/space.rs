@@ -131,6 +131,6 @@ impl Space {
             let last = self.ready.last_below(end).filter(|last| *last >= first);
             first..last.map_or(first, |last| (last + AROUND).min(end))
         });
-        reached.into_iter().for_each(|pages| self.mapped.give_back(pages, clean, read));
+        self.mapped.give_back(reached, clean, read);
     }
 }
