@@ -4,8 +4,11 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, test_kill_process_group};
 
 use super::number;
 use super::random::Random;
@@ -19,6 +22,16 @@ pub(crate) struct Left {
     pub(crate) leftovers: usize,
 }
 
+/// Waits until what a killed command has started, interpreters that compile, has ended as well.
+fn wait_for_group(leader: u32, what: &str) {
+    let group = Pid::from_raw(leader.cast_signed()).expect("a process");
+    let since = Instant::now();
+    while test_kill_process_group(group).is_ok() {
+        assert!(since.elapsed() < Duration::from_secs(120), "what a killed {what} has started does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Starts what `start` gives, again and again, and kills it at a random moment of the time that a run takes, until `PYE_KILLS` runs have been killed, or else
 /// `otherwise`. `start` puts everything as it was before, and `check` sees to it that all is well after each run, killed or done.
 pub(crate) fn kill_at_random_moments(
@@ -28,7 +41,11 @@ pub(crate) fn kill_at_random_moments(
     mut check: impl FnMut() -> Left,
 ) {
     let kills = number("PYE_KILLS", otherwise);
-    let mut spawn = || start().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut spawn = || {
+        let mut command = start();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.process_group(0).spawn().unwrap()
+    };
     // The second run: the first may have had to read what is in memory afterwards.
     let mut whole = Duration::ZERO;
     for _ in 0..2 {
@@ -49,6 +66,7 @@ pub(crate) fn kill_at_random_moments(
         std::thread::sleep(whole.mul_f64(random.unit()));
         child.kill().unwrap();
         let done = child.wait().unwrap().code().is_some();
+        wait_for_group(child.id(), what);
         let left = check();
         if !done {
             killed += 1;
