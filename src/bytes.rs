@@ -146,6 +146,11 @@ pub fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
+/// Two digits for each byte, as build-ids and hashes are written.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Reads four little-endian bytes at `at`, or nothing when they are not all there.
 #[inline]
 pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

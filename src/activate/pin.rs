@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::image::is_possible;
 use super::interpreter::Interpreter;
+use crate::bytes::hex;
 use crate::elf::fixed::{self, Fixed};
 use crate::error::{Error, Result};
 use crate::fsys;
@@ -492,8 +493,4 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 fn random_base() -> u64 {
     let random = RandomState::new().build_hasher().finish();
     FIRST_BASE + random % ((LAST_BASE - FIRST_BASE) / BASE_STEP) * BASE_STEP
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::common::count;
 use super::output::{size, table};
+use crate::bytes::hex;
 use crate::error::Result;
 use crate::image::read::Image;
 use crate::image::{Area, Relocate};
@@ -74,7 +75,7 @@ impl ImageReport {
         Ok(Some(ImageReport {
             python: version(head.hexversion),
             hexversion: head.hexversion,
-            build_id: head.build_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            build_id: hex(&head.build_id),
             interpreter_at: head.interpreter,
             base: head.base,
             root: image.root.into(),

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::blob::{self, Kind, Store};
+use crate::bytes::hex;
 use crate::census::{Census, census};
 use crate::error::Error;
 use crate::fsys;
@@ -237,8 +238,8 @@ fn identity(header: &Header) -> Identity {
         Validation::Timestamp { mtime, size: Some(size) } => format!("source of mtime {mtime}, {size} bytes"),
         Validation::Timestamp { mtime, size: None } => format!("source of mtime {mtime}"),
         Validation::Hash { hash, checked } => {
-            let digits: String = hash.iter().map(|b| format!("{b:02x}")).collect();
-            format!("source of hash {digits}, {}", if checked { "checked at import" } else { "not checked at import" })
+            let checked = if checked { "checked at import" } else { "not checked at import" };
+            format!("source of hash {}, {checked}", hex(&hash))
         }
     };
     let magic = u16::from_le_bytes([header.magic[0], header.magic[1]]);

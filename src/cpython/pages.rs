@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use super::snapshot::Objects;
+use crate::bytes::hex;
 use crate::error::Result;
 use crate::image::{Build, PAGE};
 use crate::map::Placed;
@@ -18,7 +19,6 @@ use crate::map::Placed;
 pub(super) fn delta(build: &Build, objects: &Objects, hexversion: u32) -> Result<u64, String> {
     let here = &objects.interpreter;
     if build.build_id != here.build_id || build.hexversion != hexversion {
-        let hex = |id: &[u8]| id.iter().map(|b| format!("{b:02x}")).collect::<String>();
         return Err(format!(
             "made for another build of CPython: {:x}, build-id {}; this is {:x}, {}",
             build.hexversion,

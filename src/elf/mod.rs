@@ -4,6 +4,7 @@
 //! complaint and copy without moving anything. Sections are `SHT_PROGBITS`; those of one segment follow one another.
 
 pub mod fixed;
+pub mod notes;
 pub mod read;
 pub mod write;
 

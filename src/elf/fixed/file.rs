@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use object::LittleEndian as LE;
-use object::elf::{self, FileHeader64, NoteHeader64, ProgramHeader64, SectionHeader64};
+use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
 use object::pod::{self, Pod};
 
 use super::{Kind, MACHINE, unknown};
+use crate::elf::notes::build_id;
 use crate::error::{Error, Result};
 
 /// The tables that a file must have, as errors call them.
@@ -195,24 +196,11 @@ impl File {
 
     /// Where the bytes of the build-id are.
     pub(super) fn build_id(&self) -> Result<Range<usize>> {
-        const HEAD: usize = size_of::<NoteHeader64<LE>>();
         let notes = self.segments.iter().filter(|segment| segment.p_type.get(LE) == elf::PT_NOTE);
         for segment in notes {
-            let (mut at, align) = (segment.p_offset.get(LE), segment.p_align.get(LE).max(4));
-            let mut rest = self.bytes_at(contents(segment), "notes")?;
-            while let Ok((note, tail)) = pod::from_bytes::<NoteHeader64<LE>>(rest) {
-                let (name, size) = (u64::from(note.n_namesz.get(LE)), u64::from(note.n_descsz.get(LE)));
-                let start = HEAD as u64 + name.next_multiple_of(align.min(4));
-                let end = start + size;
-                if note.n_type.get(LE) == elf::NT_GNU_BUILD_ID && tail.starts_with(b"GNU\0") && name == 4 {
-                    let id = (at + start) as usize..(at + end) as usize;
-                    if !id.is_empty() && id.end <= self.bytes.len() {
-                        return Ok(id);
-                    }
-                }
-                let next = end.next_multiple_of(align);
-                let Some(following) = rest.get(next as usize..) else { break };
-                (rest, at) = (following, at + next);
+            let start = segment.p_offset.get(LE) as usize;
+            if let Some(id) = build_id(self.bytes_at(contents(segment), "notes")?, segment.p_align.get(LE) as usize) {
+                return Ok(start + id.start..start + id.end);
             }
         }
         let help = "without one nobody can tell which build a file is; link it with --build-id";
