@@ -19,7 +19,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
-use super::code::{CO_OPTIMIZED, CONSTANTS, FLAGS, Layout as CodeLayout, SIZE};
+use super::code::{CO_OPTIMIZED, CONSTANTS, FLAGS, Layout as CodeLayout, SIZE, code_type};
 use super::copy::{self, Copy, type_of};
 use super::interpreter::Interpreter;
 use super::memory::{bytes, word, word32};
@@ -80,7 +80,7 @@ impl Objects {
         if (none as u32).abs_diff(fixed as u32) > 1 << 28 || none >> 32 != fixed >> 32 {
             return Err(unknown(format!("None starts with {none:#x}, expected {fixed:#x}")));
         }
-        let code_type = py.import("types")?.getattr("CodeType")?.as_ptr() as u64;
+        let code_type = code_type(py)?.as_ptr() as u64;
         let mark = shape.mark;
         let frees_interned = debug || mark == 0 && copy::frees_interned(py, immortal);
         Ok(Objects { code, interpreter, items, immortal, mark, frees_interned, debug, code_type })

@@ -37,7 +37,7 @@ pub struct Image<'a> {
 }
 
 /// A module of the image: a row of 32 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// Bytes 0–3: the module's record in the package.
     pub record: u32,
@@ -49,6 +49,16 @@ pub struct Entry {
     pub runs: (u32, u32),
     /// Bytes 24–31: the first of its patches, and how many.
     pub patches: (u32, u32),
+}
+
+impl Entry {
+    /// All of them are looked at when an image is opened.
+    #[inline]
+    fn of(row: &[u8; ROW[MODULES]]) -> Entry {
+        let word = |i: usize| u32::from_le_bytes([row[i], row[i + 1], row[i + 2], row[i + 3]]);
+        let root = u64::from(word(8)) | u64::from(word(12)) << 32;
+        Entry { record: word(0), crc: word(4), root, runs: (word(16), word(20)), patches: (word(24), word(28)) }
+    }
 }
 
 impl<'a> Image<'a> {
@@ -149,7 +159,8 @@ impl<'a> Image<'a> {
             return fail("code versions that do not overflow", format!("{:?}", self.head.versions));
         }
         let mut last = None;
-        for entry in (0..self.counts[MODULES]).map(|i| self.entry(i)) {
+        let (rows, _) = self.tables[MODULES].as_chunks();
+        for entry in rows.iter().map(Entry::of) {
             let within = |(first, count): (u32, u32), of: u32| first.checked_add(count).is_some_and(|end| end <= of);
             let once = self.starts[Area::Once as usize]..self.starts[AREAS];
             if !once.contains(&entry.root)
@@ -208,14 +219,8 @@ impl<'a> Image<'a> {
 
     /// Module `number` of the image.
     pub fn entry(&self, number: u32) -> Entry {
-        let word = |i| self.word(MODULES, number, i);
-        Entry {
-            record: word(0),
-            crc: word(1),
-            root: u64_at(self.tables[MODULES], number as usize * ROW[MODULES] + 8).unwrap_or(0),
-            runs: (word(4), word(5)),
-            patches: (word(6), word(7)),
-        }
+        let (rows, _) = self.tables[MODULES].as_chunks();
+        rows.get(number as usize).map_or(Entry::default(), Entry::of)
     }
 
     /// Where module `number` stands in the section.

@@ -12,7 +12,7 @@ mod v3_15;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyType};
 
 use super::memory::{bytes, word, word32};
 use crate::image::fields::{Note, notes};
@@ -62,6 +62,12 @@ const V3_15: Shape = SHAPES[3];
 
 const ALL: [&Layout; 4] = [&v3_12::LAYOUT, &v3_13::LAYOUT, &v3_14::LAYOUT, &v3_15::LAYOUT];
 
+/// `types.CodeType`, without importing `types`, which many a program does not: the type of the code of a function that every interpreter has.
+pub(super) fn code_type(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    let function = py.import("_frozen_importlib")?.getattr("_call_with_frames_removed")?;
+    Ok(function.getattr("__code__")?.get_type())
+}
+
 impl Layout {
     /// The layout of the running interpreter by its version, if its code objects have that size. Enough where a sample is compared with that of a builder of the very
     /// same build, which has probed.
@@ -73,7 +79,7 @@ impl Layout {
         let layout = ALL.iter().find(|l| version.major == 3 && l.minor == version.minor);
         let layout =
             layout.ok_or_else(|| unknown(format!("CPython {}.{} has no table", version.major, version.minor)))?;
-        let kind = py.import("types")?.getattr("CodeType")?;
+        let kind = code_type(py)?;
         let (size, item, weak): (usize, usize, usize) = (
             kind.getattr("__basicsize__")?.extract()?,
             kind.getattr("__itemsize__")?.extract()?,
@@ -91,7 +97,7 @@ impl Layout {
     /// As that, or code objects that are laid out in another way than the table says.
     pub fn probe(py: Python<'_>) -> PyResult<&'static Layout> {
         let layout = Layout::of(py)?;
-        let kind = py.import("types")?.getattr("CodeType")?;
+        let kind = code_type(py)?;
         let compile = py.import("builtins")?.getattr("compile")?;
         let source = "def f(a, /, b, c=1, *, d=2, **e):\n  'text'\n  g = lambda: (b, g)\n  return e.x, 3.5";
         let module = compile.call1((source, "<pye>", "exec", 0, true, 0))?;
