@@ -223,7 +223,8 @@ mod tests {
             assert!(read.iter().enumerate().all(|(n, byte)| *byte == if n % 2 == 0 { 1 } else { 2 }), "{at_once}");
         }
         // What reaches beyond the end is left alone.
-        placed.drop_pages(&[(PAGES - 1) * page..(PAGES + 1) * page]);
+        let beyond = (PAGES - 1) * page..(PAGES + 1) * page;
+        placed.drop_pages(std::slice::from_ref(&beyond));
         // SAFETY: as above.
         assert_eq!(unsafe { byte(PAGES - 1).read_volatile() }, 2);
     }
