@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -108,6 +108,17 @@ pub fn write_atomic(path: &Path, modified: Option<SystemTime>, fill: impl FnOnce
     }
     temporary.persist(path).map_err(|e| Error::io("cannot move into place", e.error).in_file(path))?;
     Ok(())
+}
+
+/// As [`write_atomic`], with all that a file is to hold, and with a mode that the umask has no say in.
+///
+/// # Errors
+/// As [`write_atomic`]'s.
+pub fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    write_atomic(path, None, |mut file| {
+        file.set_permissions(Permissions::from_mode(mode)).map_err(|e| Error::io("cannot set the mode", e))?;
+        file.write_all(bytes).map_err(|e| Error::io("cannot write", e))
+    })
 }
 
 /// Whether a file of this name is one being written.

@@ -10,7 +10,6 @@
 //! 5. the manifest: from here on it is active.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -191,7 +190,7 @@ fn install_locked(
     let text = pth_text(place, interpreter);
     // Written again it would change the time of site-packages, which the packages of a running installation know.
     if fs::read(&pth).ok().as_deref() != Some(text.as_bytes()) {
-        write(&pth, text.as_bytes())?;
+        fsys::write_with_mode(&pth, text.as_bytes(), FILE_MODE)?;
     }
 
     let mut contents: Vec<Contents> = roots.iter().map(|root| root.contents(tag)).collect();
@@ -240,7 +239,7 @@ fn install_locked(
         manifest.push(b'\n');
         packages.push(Package { root: root.directory.clone(), file, report, image });
     }
-    write(&layout.manifest(), &manifest)?;
+    fsys::write_with_mode(&layout.manifest(), &manifest, FILE_MODE)?;
     journal.drop_own_but(prefix, &own);
     journal.write(&layout.journal())?;
     Ok(Installed { pth, packages, compiled })
@@ -288,13 +287,6 @@ fn python_text(text: &str) -> String {
 /// A Python bytes literal.
 fn python_bytes(bytes: &[u8]) -> String {
     format!("b'{}'", bytes.escape_ascii())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    fsys::write_atomic(path, None, |mut file| {
-        file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(|e| Error::io("cannot set the mode", e))?;
-        file.write_all(bytes).map_err(|e| Error::io("cannot write", e))
-    })
 }
 
 /// Whether files can be made in a directory: root may everywhere but on read-only file systems, so it is tried.
