@@ -170,7 +170,7 @@ impl Pin {
         let text = serde_json::to_string_pretty(&record);
         let text =
             text.map_err(|e| Error::malformed("paths that are UTF-8", e.to_string()).in_file(&self.directory))?;
-        fsys::write_with_mode(&self.directory.join(RECORD), text.as_bytes(), 0o644)
+        fsys::write(&self.directory.join(RECORD), text.as_bytes())
     }
 
     /// What links in the environment's `bin` lead to.
