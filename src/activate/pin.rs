@@ -383,6 +383,10 @@ impl Pin {
     /// Makes the directories and locks them as long as the handle lives.
     fn lock(&self) -> Result<File> {
         let io = |doing| move |e| Error::io(doing, e).in_file(&self.directory);
+        // An environment's is made here and removed here: not where a link leads.
+        if self.links.is_some() && self.directory.is_symlink() {
+            return Err(Error::malformed("a directory, not a link", "something else").in_file(&self.directory));
+        }
         for part in ["bin", "lib/.debug", "kept"] {
             let made = DirBuilder::new().recursive(true).mode(PROGRAM_MODE).create(self.directory.join(part));
             made.map_err(io("cannot make the directory"))?;
