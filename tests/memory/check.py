@@ -223,6 +223,7 @@ class Address(Checker):
         print("address: %s" % " ".join(command), flush=True)
         # Where python/stage has built most of what they need.
         env = {**os.environ, **self.build, "CARGO_TARGET_DIR": str(TARGET / "address" / "python")}
+        env["LSAN_OPTIONS"] = "suppressions=%s:print_suppressions=0" % (HERE / "leaks.supp")
         return subprocess.run(command, env=env, cwd=TOP).returncode != 0
 
 
