@@ -1,6 +1,8 @@
 # Everything a developer runs. `make help` lists it; each target says what is missing before it fails.
 
 CARGO ?= cargo
+# Arguments for the memory checkers, e.g. MEMORY_ARGS='address --python /usr/bin/python3-dbg'.
+MEMORY_ARGS ?=
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
 # More arguments for the benchmarks, e.g. BENCH_ARGS=--markdown.
@@ -21,7 +23,7 @@ MUTANTS ?= 100000
 BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test test-cpython faults mutants soak stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
+.PHONY: help tools test test-cpython memory-check faults mutants soak stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +62,10 @@ soak: ## Serve an application for 20 minutes in each form while its packages are
 	@python/stage >/dev/null
 	tests/soak/tests.py
 	tests/soak/run $(SOAK_ARGS)
+
+memory-check: ## Run the extension under AddressSanitizer and valgrind, and the library's tests under the former (MEMORY_ARGS=--quick: in minutes)
+	@command -v python3 >/dev/null || { echo "make: python3 is missing" >&2; exit 1; }
+	tests/memory/run $(MEMORY_ARGS)
 
 stage: ## Lay the Python package out in target/site, for PYTHONPATH (needs no pip)
 	@python/stage

@@ -2,10 +2,10 @@
 //! complete or not at all, directories made without following links out of the tree.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Read, Write as _};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +14,12 @@ use crate::limits::MAX_PYC_BYTES;
 
 /// Suffix of files being written. One that a killed process left behind is removed by [`remove_leftover`].
 pub const TEMPORARY: &str = ".pye-tmp";
+
+/// The mode of files, less what the umask takes: nobody else may write to what is mapped and run, whatever the umask. The loader refuses others.
+pub const FILE_MODE: u32 = 0o644;
+
+/// The mode of directories, as [`FILE_MODE`].
+pub const DIRECTORY_MODE: u32 = 0o755;
 
 /// What tells one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,19 +91,46 @@ pub fn read(path: &Path, buffer: &mut Vec<u8>) -> Result<Stamp> {
 }
 
 /// Writes a file beside its final place and moves it there once `fill` has succeeded: readers see the old file or the new one.
-/// The mode is what the umask leaves of 0666, the mtime `modified` when given.
+/// The mode is what the umask leaves of [`FILE_MODE`], the mtime `modified` when given. A link at the final place is replaced, not followed.
 ///
 /// Nothing is flushed to the disk: after a power failure, unlike after a killed process, a new file may be empty; its CRCs tell.
 ///
 /// # Errors
-/// The file cannot be created, filled or moved; the final place is then as it was.
+/// The file cannot be created, filled or moved, or would take the place of what is no file; the final place is then as it was.
 pub fn write_atomic(path: &Path, modified: Option<SystemTime>, fill: impl FnOnce(&File) -> Result<()>) -> Result<()> {
+    write_beside(path, FILE_MODE, modified, fill)
+}
+
+/// As [`write_atomic`], with all that a file is to hold.
+///
+/// # Errors
+/// As [`write_atomic`]'s.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_with_mode(path, bytes, FILE_MODE)
+}
+
+/// As [`write()`], with what the umask leaves of `mode`.
+///
+/// # Errors
+/// As [`write_atomic`]'s.
+pub fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    write_beside(path, mode, None, |mut file| file.write_all(bytes).map_err(|e| Error::io("cannot write", e)))
+}
+
+fn write_beside(
+    path: &Path,
+    mode: u32,
+    modified: Option<SystemTime>,
+    fill: impl FnOnce(&File) -> Result<()>,
+) -> Result<()> {
     let io = |doing| move |e| Error::io(doing, e).in_file(path);
+    check_replaceable(path)?;
     let directory = parent(path);
+    // Under a name nobody can know before, which must be new (O_EXCL); with the mode it is to have from the start, so that nobody has it open who may not.
     let temporary = tempfile::Builder::new()
         .prefix(".")
         .suffix(TEMPORARY)
-        .permissions(Permissions::from_mode(0o666))
+        .permissions(Permissions::from_mode(mode))
         .tempfile_in(directory)
         .map_err(io("cannot create a file beside"))?;
     // Tells `remove_leftover` of another process that this one is alive. Advisory: where locks are missing, age must do.
@@ -110,6 +143,21 @@ pub fn write_atomic(path: &Path, modified: Option<SystemTime>, fill: impl FnOnce
     Ok(())
 }
 
+/// That a file may take the place of what is at `path`: a file, a link to one or nothing. To rename one over a device, as root can, would break the system.
+///
+/// # Errors
+/// Something else is there.
+pub fn check_replaceable(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => {
+            let got = if meta.is_dir() { "a directory" } else { "a device, pipe or socket" };
+            Err(Error::unsupported("a file, or a name that is free", got, "name another output").in_file(path))
+        }
+        // What cannot be looked at is for the writing to complain about.
+        _ => Ok(()),
+    }
+}
+
 /// Whether a file of this name is one being written.
 pub fn is_temporary(name: &OsStr) -> bool {
     name.as_bytes().ends_with(TEMPORARY.as_bytes())
@@ -119,6 +167,10 @@ pub fn is_temporary(name: &OsStr) -> bool {
 pub fn remove_leftover(path: &Path) {
     const AGE: Duration = Duration::from_secs(60);
     let abandoned = || -> io::Result<bool> {
+        // Asked before opening: that would wait for a writer where `path` is a pipe.
+        if !fs::symlink_metadata(path)?.is_file() {
+            return Ok(false);
+        }
         let file = File::open(path)?;
         let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
         Ok(age > AGE && file.try_lock().is_ok())
@@ -145,6 +197,15 @@ pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Makes a directory and those above it, where they are missing, with what the umask leaves of [`DIRECTORY_MODE`].
+///
+/// # Errors
+/// One cannot be made.
+pub fn make_directories(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path);
+    made.map_err(|e| Error::io("cannot make the directory", e).in_file(path))
+}
+
 /// Makes the directory of `root`/`relative`, and returns that path. `relative` has no `.` or `..` parts; a part that is a link
 /// is refused, so that nothing is written outside `root`.
 ///
@@ -152,11 +213,11 @@ pub fn parent(path: &Path) -> &Path {
 /// A part exists and is not a directory, or cannot be made.
 pub fn make_parent(root: &Path, relative: &Path) -> Result<PathBuf> {
     let mut path = root.to_path_buf();
-    fs::create_dir_all(&path).map_err(|e| Error::io("cannot make the directory", e).in_file(&path))?;
+    make_directories(&path)?;
     if let Some(parent) = relative.parent() {
         for part in parent.components() {
             path.push(part);
-            match fs::create_dir(&path) {
+            match DirBuilder::new().mode(DIRECTORY_MODE).create(&path) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                     let meta = fs::symlink_metadata(&path).map_err(|e| Error::io("cannot stat", e).in_file(&path))?;

@@ -15,7 +15,7 @@
 
 use std::fs::File;
 use std::hash::BuildHasher as _;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::Path;
 
 use hashbrown::HashTable;
@@ -156,10 +156,7 @@ impl Profile {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let text = self.to_text();
-        fsys::write_atomic(path, None, |mut file| {
-            file.write_all(text.as_bytes()).map_err(|e| Error::io("cannot write", e))
-        })
+        fsys::write(path, self.to_text().as_bytes())
     }
 
     /// The text that [`Profile::parse`] reads.

@@ -12,8 +12,10 @@
 //! again.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::Permissions;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -193,6 +195,8 @@ fn execute(argv: &[OsString], mode: Mode) -> Result<Traced> {
     };
     let directory = tempfile::Builder::new()
         .prefix("pye-trace-")
+        // Python runs what is in it.
+        .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .map_err(|e| Error::io("cannot make a directory for the trace", e).in_file(std::env::temp_dir()))?;
     // Relative entries of PYTHONPATH mean another place in every process.

@@ -578,36 +578,6 @@ fn two_runs_at_once_both_succeed() {
 
 // ---- Modes ---------------------------------------------------------------------------------------------------------
 
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o7777
-}
-
-#[test]
-fn modes_are_what_the_umask_leaves() {
-    let place = tempfile::tempdir().unwrap();
-    let tree = place.path().join("tree");
-    put(tree.join("sub/a.pyc"), module("a"));
-    for (umask, file, directory) in
-        [("022", 0o644, 0o755), ("077", 0o600, 0o700), ("002", 0o664, 0o775), ("000", 0o666, 0o777)]
-    {
-        let out = place.path().join(umask);
-        let run = |args: Args<'_>| {
-            let mut command = Command::new("sh");
-            command.args(["-c", "umask $0; exec \"$@\"", umask, tool::PROGRAM]).args(args.iter().map(|a| a.as_ref()));
-            assert!(command.output().unwrap().status.success());
-        };
-        run(&[&"convert", &tree, &"--output", &out.join("c")]);
-        run(&[&"link", &tree, &"--output", &out.join("p.pye")]);
-        run(&[&"unpack", &out.join("p.pye"), &"--output", &out.join("u")]);
-        for name in ["c/sub/a.pye", "p.pye", "u/sub/a.pyc"] {
-            assert_eq!(mode(&out.join(name)), file, "{name} under umask {umask}");
-        }
-        for name in ["c", "c/sub", "u/sub"] {
-            assert_eq!(mode(&out.join(name)), directory, "{name} under umask {umask}");
-        }
-    }
-}
-
 #[test]
 fn an_output_directory_that_may_not_be_written_is_named() {
     let place = tempfile::tempdir().unwrap();

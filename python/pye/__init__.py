@@ -171,7 +171,7 @@ def _log(text):
         if target == "stderr":
             os.write(2, line)
         else:
-            file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             try:
                 os.write(file, line)
             finally:

@@ -6,7 +6,6 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::hash::Hasher;
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -86,9 +85,7 @@ pub fn packages(
             }
             fs::set_permissions(&file, Permissions::from_mode(0o600))
                 .map_err(|e| Error::io("cannot set the mode of", e).in_file(&file))?;
-            fsys::write_atomic(&kept, None, |mut file| {
-                file.write_all(now.as_bytes()).map_err(|e| Error::io("cannot write", e))
-            })?;
+            fsys::write(&kept, now.as_bytes())?;
         }
         entries.push(Entry { root: Some(root.directory.clone()), store: file });
     }

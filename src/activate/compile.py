@@ -6,6 +6,8 @@ import os
 import py_compile
 import sys
 
+# Whatever the umask, nobody else may write to the directories and files that Python makes for them.
+os.umask(os.umask(0o022) | 0o022)
 for line in sys.stdin.buffer:
     try:
         py_compile.compile(os.fsdecode(line[:-1]), doraise=True, quiet=2)

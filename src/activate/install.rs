@@ -9,10 +9,10 @@
 //! 4. the packages, each under its name at once;
 //! 5. the manifest: from here on it is active.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::Write;
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::compile::compile;
@@ -30,11 +30,6 @@ use crate::link;
 
 /// The name of the file in site-packages.
 pub const PTH: &str = "pye.pth";
-
-/// Modes that nobody but the owner may write with, whatever the umask: the loader refuses others.
-const DIRECTORY_MODE: u32 = 0o755;
-/// See [`DIRECTORY_MODE`].
-const FILE_MODE: u32 = 0o644;
 
 /// Where things lie below the prefix of an installation.
 #[derive(Clone, Debug)]
@@ -68,12 +63,17 @@ impl Layout {
         let mut made = Journal::default();
         for directory in [&self.prefix.join("share"), &self.directory()] {
             made.directory(&self.prefix, directory);
-            match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
-                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            match DirBuilder::new().mode(fsys::DIRECTORY_MODE).create(directory) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                     return Err(Error::io("cannot make the directory", error).in_file(directory));
                 }
                 _ => {}
             }
+        }
+        // Where a link leads is not the prefix's, nor what uninstalling removes there.
+        let meta = fs::symlink_metadata(self.directory());
+        if !meta.map_err(|e| Error::io("cannot stat", e).in_file(self.directory()))?.is_dir() {
+            return Err(Error::malformed("a directory, not a link", "something else").in_file(self.directory()));
         }
         let lock = self.lock()?;
         Ok((lock, Journal::read(&self.journal())?, made))
@@ -88,8 +88,21 @@ impl Layout {
         let path = self.lock_file();
         let io = |doing| move |e| Error::io(doing, e).in_file(self.lock_file());
         loop {
-            let file =
-                File::options().append(true).create(true).mode(FILE_MODE).open(&path).map_err(io("cannot open"))?;
+            // A new file or the one that is there, never one that a link leads to: to make that would be to write outside.
+            let made = File::options().write(true).create_new(true).mode(fsys::FILE_MODE).open(&path);
+            let file = match made {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => match fs::symlink_metadata(&path) {
+                    Ok(meta) if meta.is_file() => File::options().append(true).open(&path),
+                    Ok(_) => return Err(Error::malformed("a regular file", "something else").in_file(&path)),
+                    Err(error) => Err(error),
+                },
+                made => made,
+            };
+            let file = match file {
+                // Whoever had it has just taken the installation back.
+                Err(error) if error.kind() == ErrorKind::NotFound && self.directory().is_dir() => continue,
+                file => file.map_err(io("cannot open"))?,
+            };
             file.lock().map_err(io("cannot lock"))?;
             // Whoever had it may have taken the installation back, this file included.
             let held = file.metadata().map_err(io("cannot stat"))?.ino();
@@ -191,7 +204,7 @@ fn install_locked(
     let text = pth_text(place, interpreter);
     // Written again it would change the time of site-packages, which the packages of a running installation know.
     if fs::read(&pth).ok().as_deref() != Some(text.as_bytes()) {
-        write(&pth, text.as_bytes())?;
+        fsys::write(&pth, text.as_bytes())?;
     }
 
     let mut contents: Vec<Contents> = roots.iter().map(|root| root.contents(tag)).collect();
@@ -231,8 +244,6 @@ fn install_locked(
             relocate: options.relocate,
         });
         let image = image.and_then(|job| job.build_if_possible(report.pyc_bytes, progress));
-        fs::set_permissions(&file, Permissions::from_mode(FILE_MODE))
-            .map_err(|e| Error::io("cannot set the mode of", e).in_file(&file))?;
         // Relative where it can be: a virtual environment may be moved.
         let named = root.directory.strip_prefix(prefix).unwrap_or(&root.directory);
         let name = file.file_name().unwrap_or_default();
@@ -240,7 +251,7 @@ fn install_locked(
         manifest.push(b'\n');
         packages.push(Package { root: root.directory.clone(), file, report, image });
     }
-    write(&layout.manifest(), &manifest)?;
+    fsys::write(&layout.manifest(), &manifest)?;
     journal.drop_own_but(prefix, &own);
     journal.write(&layout.journal())?;
     Ok(Installed { pth, packages, compiled })
@@ -288,13 +299,6 @@ fn python_text(text: &str) -> String {
 /// A Python bytes literal.
 fn python_bytes(bytes: &[u8]) -> String {
     format!("b'{}'", bytes.escape_ascii())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    fsys::write_atomic(path, None, |mut file| {
-        file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(|e| Error::io("cannot set the mode", e))?;
-        file.write_all(bytes).map_err(|e| Error::io("cannot write", e))
-    })
 }
 
 /// Whether files can be made in a directory: root may everywhere but on read-only file systems, so it is tried.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ impl Journal {
         self.directories.iter().for_each(|path| line(DIRECTORY, None, path));
         self.own.iter().for_each(|path| line(OWN, None, path));
         self.compiled.iter().for_each(|made| line(COMPILED, made.mtime, &made.path));
-        fsys::write_atomic(path, None, |mut file| file.write_all(&out).map_err(|e| Error::io("cannot write", e)))
+        fsys::write(path, &out)
     }
 
     /// A file of pye's own is going to be made.

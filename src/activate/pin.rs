@@ -13,9 +13,9 @@
 //! Before the record nothing leads to the files, after it everything can be taken back.
 
 use std::collections::hash_map::RandomState;
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File};
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
@@ -171,7 +171,7 @@ impl Pin {
         let text = serde_json::to_string_pretty(&record);
         let text =
             text.map_err(|e| Error::malformed("paths that are UTF-8", e.to_string()).in_file(&self.directory))?;
-        write(&self.directory.join(RECORD), text.as_bytes(), 0o644)
+        fsys::write(&self.directory.join(RECORD), text.as_bytes())
     }
 
     /// What links in the environment's `bin` lead to.
@@ -269,10 +269,10 @@ impl Pin {
         if let Some(alias) = &alias {
             let _ = fs::remove_file(alias);
         }
+        // The kernel names files by where links to them end.
+        let expected = fs::canonicalize(&record.moved().path).ok();
         for account in accounts {
             let account = account?;
-            // The kernel names files by where links to them end.
-            let expected = fs::canonicalize(&record.moved().path).ok();
             if account.runtime.is_none() || account.runtime != expected {
                 let got = account.runtime.map_or("none".into(), |path| path.display().to_string());
                 let help = "look whether LD_PRELOAD or the dynamic loader's configuration brings in another one";
@@ -384,6 +384,10 @@ impl Pin {
     /// Makes the directories and locks them as long as the handle lives.
     fn lock(&self) -> Result<File> {
         let io = |doing| move |e| Error::io(doing, e).in_file(&self.directory);
+        // An environment's is made here and removed here: not where a link leads.
+        if self.links.is_some() && self.directory.is_symlink() {
+            return Err(Error::malformed("a directory, not a link", "something else").in_file(&self.directory));
+        }
         for part in ["bin", "lib/.debug", "kept"] {
             let made = DirBuilder::new().recursive(true).mode(PROGRAM_MODE).create(self.directory.join(part));
             made.map_err(io("cannot make the directory"))?;
@@ -432,7 +436,7 @@ impl Source {
     }
 
     fn copy(&self, to: &Path, bytes: &[u8]) -> Result<Copied> {
-        write(to, bytes, self.mode)?;
+        fsys::write_with_mode(to, bytes, self.mode)?;
         Ok(Copied {
             original: self.path.clone(),
             original_bytes: self.stamp.size,
@@ -481,13 +485,6 @@ fn replace_link(target: &Path, path: &Path) -> Result<()> {
     let _ = fs::remove_file(&temporary);
     symlink(target, &temporary).map_err(io)?;
     fs::rename(&temporary, path).map_err(io)
-}
-
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    fsys::write_atomic(path, None, |mut file| {
-        file.set_permissions(Permissions::from_mode(mode)).map_err(|e| Error::io("cannot set the mode", e))?;
-        file.write_all(bytes).map_err(|e| Error::io("cannot write", e))
-    })
 }
 
 fn random_base() -> u64 {

@@ -10,7 +10,6 @@ use crate::fsys;
 use crate::image::Relocate;
 use crate::link::{self, Duplicate, distributions};
 use crate::tree::{self, Filter, Found, PYC, PYE, SO, has_suffix};
-use anyhow::Context;
 use serde::Serialize;
 
 use super::common::{Jobs, Paths, Problem, SplitOptions, byte_bar, count, problem_lines, progress, relocate};
@@ -136,8 +135,7 @@ pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
     );
     let mut report = Report { failed: errors.iter().map(Problem::from).collect(), ..Report::default() };
     if options.per_distribution {
-        std::fs::create_dir_all(&options.output)
-            .with_context(|| format!("cannot make the directory {}", options.output.display()))?;
+        fsys::make_directories(&options.output)?;
         let (groups, errors) = distributions::group(&paths, files);
         report.failed.extend(errors.iter().map(Problem::from));
         for (name, files) in groups {

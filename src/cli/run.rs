@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -16,6 +17,7 @@ use crate::activate::interpreter::Interpreter;
 use crate::activate::place::Place;
 use crate::activate::{cache, install};
 use crate::error::Error;
+use crate::fsys;
 
 /// Run a command whose Python processes import from packages
 ///
@@ -114,7 +116,7 @@ fn log(text: &str) {
     let _ = if target == "stderr" {
         std::io::stderr().lock().write_all(line.as_bytes())
     } else {
-        let file = std::fs::File::options().append(true).create(true).open(target);
+        let file = std::fs::File::options().append(true).create(true).mode(fsys::FILE_MODE).open(target);
         file.and_then(|mut file| file.write_all(line.as_bytes()))
     };
 }

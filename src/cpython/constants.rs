@@ -86,28 +86,30 @@ impl Layout {
             return unknown(format!("a tuple's items after {items} bytes"));
         }
         let compile = py.import("builtins")?.getattr("compile")?;
-        let mut found: Option<(usize, *mut ffi::PyTypeObject)> = None;
+        // Where all of several code objects hold their constants: words that the interpreter has not written may hold anything in one of them.
+        let mut places: Option<(Vec<usize>, *mut ffi::PyTypeObject)> = None;
         for source in ["(1.5, [2.5])", "f = lambda: (g, 'text', 3.5)", "def f():\n  'doc'\n  return 1j"] {
             let code = compile.call1((source, "<pye>", "exec"))?;
             let bytes: usize = code.get_type().getattr("__basicsize__")?.extract()?;
             let constants = code.getattr("co_consts")?;
-            let at = |word: &usize| {
-                // SAFETY: every code object has at least `__basicsize__` bytes, and `word` counts words within them; it is alive.
-                (unsafe { *code.as_ptr().cast::<*mut ffi::PyObject>().add(*word) }) == constants.as_ptr()
+            let at = |place: &usize| {
+                // SAFETY: every code object has at least `__basicsize__` bytes, and `place` is that of a word within them; it is alive.
+                (unsafe { *code.as_ptr().byte_add(*place).cast::<*mut ffi::PyObject>() }) == constants.as_ptr()
             };
-            let places: Vec<usize> =
-                (2..bytes / size_of::<usize>()).filter(at).map(|w| w * size_of::<usize>()).collect();
-            let here = match places[..] {
-                [place] => (place, code.get_type().as_type_ptr()),
-                _ => return unknown(format!("a code object's constants at {places:?}")),
-            };
-            if found.is_some_and(|found| found != here) {
-                return unknown(format!("a code object's constants at {places:?}, another's elsewhere"));
+            let kind = code.get_type().as_type_ptr();
+            let all = || (2..bytes / size_of::<usize>()).map(|word| word * size_of::<usize>()).collect();
+            let (mut left, first) = places.take().unwrap_or_else(|| (all(), kind));
+            if kind != first {
+                return unknown("code objects of several types".into());
             }
-            found = Some(here);
+            left.retain(at);
+            places = Some((left, kind));
         }
-        match found {
-            Some((constants, code)) => Ok(Layout { items, constants, code }),
+        match places {
+            Some((places, code)) => match places[..] {
+                [constants] => Ok(Layout { items, constants, code }),
+                _ => unknown(format!("a code object's constants at {places:?}")),
+            },
             None => unknown("no code object".into()),
         }
     }

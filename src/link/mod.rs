@@ -118,6 +118,8 @@ pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 /// The package or the temporary file beside it cannot be written, or the format cannot hold it. Inputs that cannot be read are left
 /// out and reported instead.
 pub fn link(files: &[Found], output: &Path, options: Options, progress: Progress<'_>) -> Result<Report> {
+    // Before the work, not after it.
+    fsys::check_replaceable(output)?;
     let mut report = Report::default();
     let sources = collect(files, &mut report);
     let surveyed = survey(files, &sources);

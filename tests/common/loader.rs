@@ -15,10 +15,13 @@ pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/loader").join(name)
 }
 
-/// The directory with the package `pye`, built once.
+/// The directory with the package `pye`: the one that `PYE_TEST_SITE` names, as `tests/memory/run` does for one that is built in a way of its own, or one built once.
 pub(crate) fn site() -> &'static Path {
     static SITE: OnceLock<PathBuf> = OnceLock::new();
     SITE.get_or_init(|| {
+        if let Some(site) = std::env::var_os("PYE_TEST_SITE") {
+            return site.into();
+        }
         let stage = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/stage");
         let output = Command::new(stage).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
         let output = output.expect("bash runs python/stage");

@@ -8,9 +8,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::activate::MIN_BLOB;
+use crate::fsys;
 use crate::limits::MAX_MIN_BLOB;
 use crate::trace;
-use anyhow::Context as _;
 use launch::Launch;
 use process::{Estimate, ProcessReport};
 use serde::Serialize;
@@ -94,7 +94,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
         None => options.format.print(&report, |report| report.text())?,
         Some(path) => {
             let text = if options.format.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.text() };
-            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            fsys::write(path, text.as_bytes())?;
         }
     }
     Ok(Status::Done)

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::fsys::write_atomic;
+use crate::fsys;
 use crate::limits::MAX_PROCESSES;
 use crate::measure::live::command::{End, Ready, Workers};
 use crate::measure::live::{self, Identity, Missing, Report, processes};
@@ -79,7 +78,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Status> {
         }),
     };
     if let Some(path) = &options.html {
-        write(path, &html::page(&output, &snapshot, &layout))?;
+        fsys::write(path, html::page(&output, &snapshot, &layout).as_bytes())?;
     }
     let text = if options.openmetrics {
         openmetrics::text(&report)
@@ -89,7 +88,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Status> {
         table::report(&output)
     };
     match &options.output {
-        Some(path) => write(path, &text)?,
+        Some(path) => fsys::write(path, text.as_bytes())?,
         None => {
             print(&text)?;
         }
@@ -198,8 +197,4 @@ fn print(text: &str) -> anyhow::Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(e) => Err(e).context("cannot write to standard output"),
     }
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    Ok(write_atomic(path, None, |mut file| file.write_all(text.as_bytes()).map_err(|e| Error::io("cannot write", e)))?)
 }
