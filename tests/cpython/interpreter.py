@@ -1,19 +1,16 @@
 """The interpreter under test: what it is, its virtual environments, and the packages these import from."""
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
+
+from judging.command import IMAGE, PORTABLE, STOCK, Unusable, environment, forms, output
 
 # Shortest text and byte string to cut out: what `pye install` takes.
 THRESHOLDS = ["--min-blob", "32", "--min-bytes", "4096"]
 # On sys.path themselves, below the directory of the standard library.
 OTHERS = ["site-packages", "dist-packages"]
-# Versions that objects can be laid out for.
-IMAGES = ((3, 12), (3, 15))
-
-STOCK, PORTABLE, IMAGE = FORMS = ("stock", "portable", "image")
 
 # Run by the interpreter.
 DESCRIBE = """
@@ -32,10 +29,6 @@ print(json.dumps({
 PTH = 'import sys; exec("try:\\n import pye\\n pye.activate_installed()\\nexcept Exception:\\n pass\\n")\n'
 
 STATUS = "import json, sys; import colorsys; print(json.dumps(sys.modules['pye'].status()))"
-
-
-class Unusable(Exception):
-    """Why nothing can be judged, and what to do about it."""
 
 
 class Interpreter:
@@ -62,8 +55,7 @@ class Interpreter:
 
     def forms(self):
         """The forms that pye has for it."""
-        possible = IMAGES[0] <= self.version <= IMAGES[1] and self.about["gil"]
-        return [PORTABLE, IMAGE] if possible else [PORTABLE]
+        return forms(self.version, self.about["gil"])
 
     def modules(self):
         """The names of all test modules, in the order of the suite."""
@@ -137,35 +129,8 @@ class Interpreter:
         return times
 
 
-def environment():
-    """The variables that all have. Nothing of the caller's PYTHON* or PYE* comes in."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
-    return {**kept, "LANG": "C.UTF-8"}
-
-
-def output(*command, env):
-    """What a command prints; Unusable unless it succeeds."""
-    words = [str(word) for word in command]
-    try:
-        done = subprocess.run(words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    except OSError as error:
-        raise Unusable("%s does not run: %s" % (words[0], error.strerror)) from None
-    if done.returncode != 0:
-        last = (done.stderr.strip() or done.stdout.strip() or "nothing said").splitlines()[-1]
-        raise Unusable("%s …: status %d: %s" % (" ".join(words[:4]), done.returncode, last))
-    return done.stdout
-
-
 def _describe(python):
     try:
         return json.loads(output(python, "-I", "-c", DESCRIBE, env=environment()))
     except ValueError:
         raise Unusable("%s is no CPython 3.9 to 3.15" % python) from None
-
-
-def staged():
-    """Where python/stage has laid the package out in the checkout."""
-    site = pathlib.Path(__file__).resolve().parents[2] / "target" / "site"
-    if not (site / "pye" / "_native.abi3.so").exists():
-        raise Unusable("no pye: run python/stage, or name a directory that has it by --site")
-    return site
