@@ -12,7 +12,8 @@ import time
 import interpreter
 import module
 from judging import difference, process
-from judging.command import FORMS, STOCK, Unusable, staged
+from judging.command import Unusable, staged
+from judging.interpreter import FORMS, STOCK
 from judging.progress import Progress
 from judging.report import table, told
 

@@ -3,19 +3,9 @@ import os
 import pathlib
 import subprocess
 
-# What modules come from: their own .pyc files, packages, or images in packages.
-STOCK, PORTABLE, IMAGE = FORMS = ("stock", "portable", "image")
-# Versions that objects can be laid out for.
-IMAGES = ((3, 12), (3, 15))
-
 
 class Unusable(Exception):
     """Why nothing can be judged, and what to do about it."""
-
-
-def forms(version, gil):
-    """The forms that pye has for an interpreter: its version as (3, x), and whether it has the GIL."""
-    return [PORTABLE, IMAGE] if IMAGES[0] <= version <= IMAGES[1] and gil else [PORTABLE]
 
 
 def environment():
