@@ -28,8 +28,13 @@ class Progress:
         return _Running(self, text)
 
     def done(self, found):
+        """A piece of work is, and these differences were found."""
         with self.lock:
             self.finished += 1
+        self.found(found)
+
+    def found(self, found):
+        with self.lock:
             for each in found:
                 self.different += 1
                 self._write("%s (%s): %s: %s, stock %s%s" % (each.test, each.form, each.module, each.pye, each.stock,
