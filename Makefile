@@ -12,10 +12,12 @@ IMAGE_PYTHONS ?=
 # The interpreter for test-cpython, one that has its package `test`; and arguments, e.g. CPYTHON_ARGS='--quick --forms image'.
 PYTHON ?=
 CPYTHON_ARGS ?=
+# More arguments for test-others, e.g. OTHERS_ARGS='--only click,jinja2 --forms image'; PYTHON is the interpreter.
+OTHERS_ARGS ?=
 BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test test-cpython stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
+.PHONY: help tools test test-cpython test-others stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +41,12 @@ test-cpython: ## Run the test suite of the CPython PYTHON= from packages and tel
 	@python/stage >/dev/null
 	tests/cpython/tests.py "$(PYTHON)"
 	tests/cpython/run --python "$(PYTHON)" $(CPYTHON_ARGS)
+
+test-others: ## Run the test suites of SQLAlchemy, pydantic, requests, … on PYTHON= from packages and tell what differs from the stock import (fetches them)
+	@[ -n "$(PYTHON)" ] || { echo "make: which interpreter? make test-others PYTHON=/path/to/python3.x" >&2; exit 1; }
+	@python/stage >/dev/null
+	tests/others/tests.py "$(PYTHON)"
+	tests/others/run --python "$(PYTHON)" $(OTHERS_ARGS)
 
 stage: ## Lay the Python package out in target/site, for PYTHONPATH (needs no pip)
 	@python/stage

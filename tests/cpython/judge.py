@@ -1,17 +1,11 @@
 """Runs test modules of CPython under the stock import and with the standard library served from packages, and tells what differs."""
-import argparse
 import concurrent.futures
-import json
 import pathlib
-import shutil
-import signal
-import sys
-import tempfile
 import time
 
 import interpreter
 import module
-from judging import difference, process
+from judging import difference, process, program
 from judging.command import Unusable, staged
 from judging.interpreter import FORMS, STOCK
 from judging.progress import Progress
@@ -33,49 +27,19 @@ LIST = pathlib.Path(__file__).resolve().parent / "explained.ini"
 
 def main(arguments=None):
     """The command; its exit status: 0 no difference that is not explained, 1 some, 2 nothing could be judged."""
-    chosen = _options(arguments)
-    # Ended from outside: processes are ended and directories removed as after a failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    work = chosen.out or pathlib.Path(tempfile.mkdtemp(prefix="pye-test-cpython-"))
-    try:
-        entries = difference.read(chosen.explained)
-        results = judge(chosen, work, entries)
-    except (Unusable, OSError, ValueError) as reason:
-        print("test-cpython: %s" % reason, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        if chosen.out is None:
-            shutil.rmtree(work, ignore_errors=True)
-    print(draw(results), end="")
-    if chosen.json:
-        chosen.json.write_text(json.dumps(results, indent=1) + "\n")
-    return 1 if any(each["reason"] is None for each in results["differences"]) else 0
+    return program.run("cpython", _options(arguments), judge, draw)
 
 
 def _options(arguments):
-    parser = argparse.ArgumentParser(
-        prog="tests/cpython/run", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Runs CPython's test suite under the stock import and with the standard library, tests included, served from packages,\n"
+    parser = program.parser(
+        "cpython", "Runs CPython's test suite under the stock import and with the standard library, tests included, served from packages,\n"
         "module by module in virtual environments that differ in nothing else, and tells each test that ends otherwise.\n"
-        "Differences that explained.ini explains are listed; any other fails the run.",
-        epilog="Exit status: 0 no unexplained difference, 1 some, 2 nothing could be judged.")
+        "Differences that explained.ini explains are listed; any other fails the run. The interpreter must have its package test.",
+        LIST, "module", 600)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="test modules, such as test_code; all of the suite when none is named")
-    parser.add_argument("--python", required=True, metavar="PROGRAM", help="a CPython 3.9 to 3.15 with its package test")
     parser.add_argument("--quick", action="store_true", help="only those modules that are most likely to notice: a few minutes")
     parser.add_argument("--all", action="store_true", help="all modules of the suite, as without this")
-    parser.add_argument("--forms", metavar="LIST", type=lambda text: text.split(","), help="portable, image, or both joined by a comma (default: all possible)")
-    parser.add_argument("--jobs", "-j", metavar="N", type=int, default=2, help="modules at a time (default: 2)")
-    parser.add_argument("--timeout", metavar="SECONDS", type=int, default=600, help="limit of one run of a module (default: 600)")
-    parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="also write every figure there")
-    parser.add_argument("--out", metavar="DIR", type=pathlib.Path, help="where environments and packages are made, and left (default: a temporary directory)")
-    parser.add_argument("--site", metavar="DIR", type=pathlib.Path, help="the directory that has pye (default: what python/stage has laid out)")
-    parser.add_argument("--explained", metavar="FILE", type=pathlib.Path, default=LIST, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
-    for form in chosen.forms or []:
-        if form not in FORMS[1:]:
-            parser.error("--forms: no form %s: portable, image" % form)
     if sum((bool(chosen.modules), chosen.quick, chosen.all)) > 1:
         parser.error("MODULE, --quick and --all exclude each other")
     return chosen
@@ -115,16 +79,7 @@ def judge(chosen, work, entries, link=None):
     # Packages stand for directories that have not changed: of those that tests write to, later tests have the stock import.
     after = tested.directories()
     changed = sorted(path for path in before if after.get(path) != before[path])
-    found.sort(key=difference.Difference.key)
-    debug = tested.about["debug"]
-    used = difference.explain(found, entries, tested.version, debug)
-    gone = []
-    for form in forms:
-        ran = [name for name in modules if form in modules[name]] + [test for name in modules for test in modules[name].get(form, {}).get("ids", ())]
-        gone += [{"name": entry.name, "form": form} for entry in difference.unused(entries, used, tested.version, debug, form, ran)]
-    for forms_of in modules.values():
-        for each in forms_of.values():
-            each.pop("ids")
+    gone = difference.conclude(modules, found, entries, tested.version, tested.about["debug"], forms)
     return {
         "about": {"python": str(chosen.python), **tested.about}, "seconds": time.monotonic() - began, "forms": forms,
         "packages": {form: {"modules": stores[form]["modules"], "bytes": stores[form]["mapped_bytes"]} for form in forms},

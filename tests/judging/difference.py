@@ -116,3 +116,20 @@ def unused(entries, used, version, debug, form, tests):
     return [entry for entry in entries
             if entry.applies(version, debug, form) and (entry.name, form) not in used
             and any(fnmatch.fnmatchcase(test, pattern) for pattern in entry.tests for test in tests)]
+
+
+def conclude(runs, found, entries, version, debug, forms):
+    """Sorts and explains all that was found; returns the entries about what was run in a form that explain nothing any more.
+
+    runs  by name and form what Run.figures tells; the ids are taken out
+    """
+    found.sort(key=Difference.key)
+    used = explain(found, entries, version, debug)
+    gone = []
+    for form in forms:
+        ran = [test for name, by_form in runs.items() if form in by_form for test in [name, *by_form[form]["ids"]]]
+        gone += [{"name": entry.name, "form": form} for entry in unused(entries, used, version, debug, form, ran)]
+    for by_form in runs.values():
+        for figures in by_form.values():
+            figures.pop("ids")
+    return gone

@@ -1,17 +1,13 @@
 """Runs the test suites of other projects under the stock import and with all modules from packages, and tells what differs."""
 import argparse
 import concurrent.futures
-import json
 import pathlib
 import shutil
-import signal
-import sys
-import tempfile
 import time
 
 import projects
 from environment import Environment
-from judging import difference, process
+from judging import difference, process, program
 from judging.command import Unusable, staged
 from judging.interpreter import FORMS, STOCK, describe, forms
 from judging.progress import Progress
@@ -23,50 +19,17 @@ LIST = pathlib.Path(__file__).resolve().parent / "explained.ini"
 
 def main(arguments=None):
     """The command; its exit status: 0 no difference that is not explained, 1 some, 2 not all could be judged."""
-    chosen = _options(arguments)
-    # Ended from outside: processes are ended and directories removed as after a failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    work = chosen.out or pathlib.Path(tempfile.mkdtemp(prefix="pye-test-others-"))
-    try:
-        results = judge(chosen, work.resolve(), difference.read(chosen.explained))
-    except (Unusable, OSError, ValueError) as reason:
-        print("test-others: %s" % reason, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        if chosen.out is None:
-            shutil.rmtree(work, ignore_errors=True)
-    print(draw(results), end="")
-    if chosen.json:
-        chosen.json.write_text(json.dumps(results, indent=1) + "\n")
-    if any(each["reason"] is None for each in results["differences"]):
-        return 1
-    return 2 if results["not judged"] else 0
+    return program.run("others", _options(arguments), judge, draw)
 
 
 def _options(arguments):
-    parser = argparse.ArgumentParser(
-        prog="tests/others/run", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Runs the test suites of the projects in projects.ini, as installed from the package registry that pip is configured for,\n"
+    parser = program.parser(
+        "others", "Runs the test suites of the projects in projects.ini, as installed from the package registry that pip is configured for,\n"
         "under the stock import and after `pye install`, and tells each test that ends otherwise. Differences that explained.ini explains\n"
-        "are listed; any other fails the run.",
-        epilog="Exit status: 0 no unexplained difference, 1 some, 2 not all could be judged.")
-    parser.add_argument("--python", required=True, metavar="PROGRAM", help="a CPython 3.9 to 3.15")
+        "are listed; any other fails the run.", LIST, "project", 3600)
     parser.add_argument("--only", metavar="LIST", type=lambda text: text.split(","), help="projects, joined by commas (default: all)")
-    parser.add_argument("--forms", metavar="LIST", type=lambda text: text.split(","), help="portable, image, or both joined by a comma (default: all possible)")
-    parser.add_argument("--jobs", "-j", metavar="N", type=int, default=2, help="projects at a time (default: 2)")
-    parser.add_argument("--timeout", metavar="SECONDS", type=int, default=3600, help="limit of one run of pytest (default: 3600)")
-    parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="also write every figure there")
-    parser.add_argument("--out", metavar="DIR", type=pathlib.Path, help="where environments are made, and left (default: a temporary directory)")
-    parser.add_argument("--site", metavar="DIR", type=pathlib.Path, help="the directory that has pye (default: what python/stage has laid out)")
     parser.add_argument("--projects", metavar="FILE", type=pathlib.Path, default=projects.LIST, help=argparse.SUPPRESS)
-    parser.add_argument("--explained", metavar="FILE", type=pathlib.Path, default=LIST, help=argparse.SUPPRESS)
-    chosen = parser.parse_args(arguments)
-    for form in chosen.forms or []:
-        if form not in FORMS[1:]:
-            parser.error("--forms: no form %s: portable, image" % form)
-    return chosen
+    return parser.parse_args(arguments)
 
 
 def judge(chosen, work, entries, make=Environment):
@@ -102,16 +65,8 @@ def judge(chosen, work, entries, make=Environment):
             process.stop()
             raise
     progress.end()
-    found.sort(key=difference.Difference.key)
-    used = difference.explain(found, entries, version, about["debug"])
-    gone = []
-    for form in wanted:
-        ran = [test for each in judged.values() for part in each["parts"].values() for test in part[form]["ids"]]
-        gone += [{"name": entry.name, "form": form} for entry in difference.unused(entries, used, version, about["debug"], form, ran)]
-    for each in judged.values():
-        for part in each["parts"].values():
-            for figures in part.values():
-                figures.pop("ids")
+    runs = {"%s:%s" % (name, part): by_form for name, each in judged.items() for part, by_form in each["parts"].items()}
+    gone = difference.conclude(runs, found, entries, version, about["debug"], wanted)
     return {
         "about": {"python": str(chosen.python), **about}, "seconds": time.monotonic() - began, "forms": wanted,
         "projects": {each.name: judged[each.name] for each in listed if each.name in judged},
