@@ -3,6 +3,7 @@ import argparse
 import concurrent.futures
 import pathlib
 import shutil
+import threading
 import time
 
 import projects
@@ -26,7 +27,7 @@ def _options(arguments):
     parser = program.parser(
         "others", "Runs the test suites of the projects in projects.ini, as installed from the package registry that pip is configured for,\n"
         "under the stock import and after `pye install`, and tells each test that ends otherwise. Differences that explained.ini explains\n"
-        "are listed; any other fails the run.", LIST, "project", 3600)
+        "are listed; any other fails the run.", LIST, "run", 3600)
     parser.add_argument("--only", metavar="LIST", type=lambda text: text.split(","), help="projects, joined by commas (default: all)")
     parser.add_argument("--projects", metavar="FILE", type=pathlib.Path, default=projects.LIST, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -42,13 +43,14 @@ def judge(chosen, work, entries, make=Environment):
         raise Unusable("%s (%s): no such form for it" % (chosen.python, about["build"]))
     listed = projects.select(projects.read(version, chosen.projects), chosen.only)
     site = (chosen.site or staged()).resolve()
-    progress = Progress(sum(len(each.parts) for each in listed) * (1 + len(wanted)))
+    progress = Progress(len(listed) * (1 + len(wanted)))
     judged, refused, found = {}, {}, []
+    turns = threading.BoundedSemaphore(chosen.jobs)
     with concurrent.futures.ThreadPoolExecutor(chosen.jobs) as pool:
         waiting = {}
         for project in listed:
             environment = make(chosen.python, about, project, site, work)
-            waiting[pool.submit(compare, environment, wanted, chosen, progress)] = project.name
+            waiting[pool.submit(compare, environment, wanted, chosen, turns, progress)] = project.name
         try:
             for done in concurrent.futures.as_completed(waiting):
                 try:
@@ -74,25 +76,28 @@ def judge(chosen, work, entries, make=Environment):
     }
 
 
-def compare(environment, wanted, chosen, progress):
-    """Runs all parts of a project in each form: what became of them, and the differences."""
+def compare(environment, wanted, chosen, turns, progress):
+    """Runs all parts of a project in each form: what became of them, and the differences. `turns` are those of runs at a time."""
     project = environment.project
     progress.step("%s %s: making its environment" % (project.name, project.version))
     environment.make()
 
     def ran(form, part):
         environment.become(form)
-        with progress.running("%s: %s (%s)" % (project.name, " ".join(part), form)):
+        with turns, progress.running("%s: %s (%s)" % (project.name, " ".join(part), form)):
             return environment.run(part, chosen.timeout)
 
     parts = {" ".join(part): part for part in project.parts}
     runs, result, found = {}, {name: {} for name in parts}, []
     # A form at a time: to change it takes longer than most runs.
     for form in [STOCK, *wanted]:
-        for name, part in parts.items():
-            runs[form, name] = run = ran(form, part)
+        environment.become(form)
+        with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:
+            waiting = {name: pool.submit(ran, form, part) for name, part in parts.items()}
+        for name, done in waiting.items():
+            runs[form, name] = run = done.result()
             result[name][form] = {**run.figures(), "imports": run.imports.figures() if run.imports else None}
-            progress.done([])
+        progress.done([])
         if form == STOCK:
             _require(project, [runs[STOCK, name] for name in parts])
     for form in wanted:
