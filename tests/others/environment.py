@@ -89,7 +89,7 @@ class Environment:
         for name in self.project.links:
             (self.tree / name).symlink_to(self.site)
         there = [name for name in self.project.packages if (self.tree / name).exists()]
-        if there or not all((self.tree / path).exists() for part in self.project.parts for path in part):
+        if there or not all((self.tree / path).exists() for path in self.project.paths):
             raise Unusable("%s %s: wants its tests and not its sources (%s): correct projects.ini" % (
                 self.project.name, self.project.version, " ".join(there) or "these it has not"))
         shutil.rmtree(source.parent)

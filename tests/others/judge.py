@@ -60,6 +60,7 @@ def judge(chosen, work, entries, make=Environment):
                     progress.step("%s: not judged: %s" % (waiting[done], reason))
                     continue
                 found += differences
+                progress.step("%s: judged: %s" % (waiting[done], _counts(judged[waiting[done]], differences)))
                 difference.explain(differences, entries, version, about["debug"])
                 progress.found(differences)
         except BaseException:
@@ -82,35 +83,44 @@ def compare(environment, wanted, chosen, turns, progress):
     progress.step("%s %s: making its environment" % (project.name, project.version))
     environment.make()
 
-    def ran(form, part):
+    def ran(form, name):
         environment.become(form)
-        with turns, progress.running("%s: %s (%s)" % (project.name, " ".join(part), form)):
-            return environment.run(part, chosen.timeout)
+        with turns, progress.running("%s: %s (%s)" % (project.name, name, form)):
+            return environment.run(project.parts[name], chosen.timeout)
 
-    parts = {" ".join(part): part for part in project.parts}
-    runs, result, found = {}, {name: {} for name in parts}, []
+    runs, result, found = {}, {name: {} for name in project.parts}, []
     # A form at a time: to change it takes longer than most runs.
     for form in [STOCK, *wanted]:
         environment.become(form)
-        with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:
-            waiting = {name: pool.submit(ran, form, part) for name, part in parts.items()}
+        with concurrent.futures.ThreadPoolExecutor(len(project.parts)) as pool:
+            waiting = {name: pool.submit(ran, form, name) for name in project.parts}
         for name, done in waiting.items():
             runs[form, name] = run = done.result()
             result[name][form] = {**run.figures(), "imports": run.imports.figures() if run.imports else None}
         progress.done([])
         if form == STOCK:
-            _require(project, [runs[STOCK, name] for name in parts])
+            _require(project, [runs[STOCK, name] for name in project.parts])
     for form in wanted:
-        for name, part in parts.items():
+        for name in project.parts:
             def differences(stock, pye):
                 return difference.differences("%s:%s" % (project.name, name), form, stock, pye)
 
-            confirmed, unsteady = difference.confirm(differences(runs[STOCK, name], runs[form, name]), lambda: differences(ran(STOCK, part), ran(form, part)))
+            first = differences(runs[STOCK, name], runs[form, name])
+            confirmed, unsteady = difference.confirm(first, lambda: differences(ran(STOCK, name), ran(form, name)))
             result[name][form]["unsteady"] = unsteady
             found += confirmed
     if chosen.out is None:
         shutil.rmtree(environment.place)
     return {"version": project.version, "left out": project.left_out, "installed": environment.installed, "parts": result}, found
+
+
+def _counts(project, differences):
+    """One line on what became of a project, for those who end the rest."""
+    counts = {}
+    for by_form in project["parts"].values():
+        for form, figures in by_form.items():
+            counts[form] = counts.get(form, 0) + figures["tests"].get("passed", 0)
+    return "%s; %d different" % (", ".join("%s %d passed" % each for each in counts.items()), len(differences))
 
 
 def _require(project, runs):

@@ -14,7 +14,8 @@ class Project:
 
     version    the release for one version of Python
     requires   what to install, the project first
-    parts      for each run of pytest its paths
+    parts      for each run of pytest its paths and options, by the first of them
+    paths      all paths of them
     """
 
     def __init__(self, name, entry, python):
@@ -30,7 +31,11 @@ class Project:
         self.packages = entry["packages"].split()
         self.without = entry.get("without", "").split()
         self.links = entry.get("links", "").split()
-        self.parts = [line.split() for line in _lines(entry["tests"])]
+        lines = [line.split() for line in _lines(entry["tests"])]
+        self.parts = {line[0]: line for line in lines}
+        if len(self.parts) != len(lines):
+            raise ValueError("[%s]: runs must not begin with the same path" % name)
+        self.paths = [word for line in lines for word in line if not word.startswith("-")]
         self.arguments = _lines(entry.get("arguments", ""))
         self.least = int(entry["least"])
         self.left_out = " ".join(entry.get("left out", "").split())

@@ -88,7 +88,7 @@ class List(unittest.TestCase):
     def test_entry(self):
         (project,) = self.read(ENTRY % 7)
         self.assertEqual(project.requires, ["made[a,b]==2.0", "pytest<10", 'tzdata; python_version<"3.10"'])
-        self.assertEqual(project.parts, [["tests/one", "tests/two"], ["tests/three"]])
+        self.assertEqual(project.parts, {"tests/one": ["tests/one", "tests/two"], "tests/three": ["tests/three"]})
         self.assertEqual(project.least, 7)
         self.assertEqual(self.read(ENTRY % 7, (3, 9))[0].version, "1.0")
 
@@ -96,6 +96,7 @@ class List(unittest.TestCase):
         for more in ("lest = 3\n", "arguments = --ignore=tests/three\n", "arguments = -x\n    -k not_this\n"):
             self.assertRaises(ValueError, self.read, ENTRY % 7 + more)
         self.assertRaises(ValueError, self.read, "[made]\nversion = 2.0\n")
+        self.assertRaises(ValueError, self.read, (ENTRY % 7).replace("tests/three", "tests/one -x"))
         self.assertEqual(self.read(ENTRY % 7 + "arguments = --ignore=tests/three\nleft out = why\n  not\n")[0].left_out, "why not")
 
     def test_selection(self):
