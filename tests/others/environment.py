@@ -122,7 +122,7 @@ class Environment:
             if ran.status in BROKEN:
                 raise Unusable("%s: %s: %s" % (" ".join(part), ran.status, (ran.tail.strip() or "nothing said").splitlines()[-1]))
             for kept in ("tests", "details"):
-                setattr(ran, kept, {self.identify(test): value for test, value in getattr(ran, kept).items()})
+                setattr(ran, kept, {self.identify(test, directory): value for test, value in getattr(ran, kept).items()})
             ran.imports = None
             if told.exists():
                 ran.imports = Imports(json.loads(told.read_text()), str(self.site), self.about["roots"][0])
@@ -131,9 +131,9 @@ class Environment:
         finally:
             process.remove(directory)
 
-    def identify(self, test):
-        """A test's id, the same in all processes."""
-        return "%s:%s" % (self.project.name, ADDRESS.sub("0x…", test))
+    def identify(self, test, directory):
+        """A test's id, the same in all runs: with neither addresses nor the directory of its own that a run has."""
+        return "%s:%s" % (self.project.name, ADDRESS.sub("0x…", test.replace(str(directory), "…")))
 
     def _variables(self, temporary):
         kept = environment()

@@ -41,7 +41,7 @@ least = %d
 
 REPORT = """<testsuites><testsuite tests="4">
 <testcase classname="tests.test_x.T" name="test_passes" time="0.1" />
-<testcase classname="tests.test_x" name="test_made[&lt;object at 0x7f0011223344&gt;]" time="0.1" />
+<testcase classname="tests.test_x" name="test_made[&lt;object at 0x7f0011223344&gt;-/run-1/tree/tests/x.py]" time="0.1" />
 <testcase classname="tests.test_x" name="test_wrong" time="0.1"><skipped type="pytest.xfail" message="bug" /></testcase>
 <testcase classname="" name="tests.test_y" time="0.0"><error message="collection failure">ImportError</error></testcase>
 </testsuite></testsuites>"""
@@ -119,8 +119,8 @@ class Reports(unittest.TestCase):
             path.write_text(REPORT)
             tests, details = process.parse(path)
             made = environment.Environment(PYTHON, {}, List().read(ENTRY % 1)[0], path, path)
-        self.assertEqual({made.identify(test): became for test, became in tests.items()}, {
-            "made:tests.test_x.T.test_passes": "passed", "made:tests.test_x.test_made[<object at 0x…>]": "passed",
+        self.assertEqual({made.identify(test, pathlib.Path("/run-1")): became for test, became in tests.items()}, {
+            "made:tests.test_x.T.test_passes": "passed", "made:tests.test_x.test_made[<object at 0x…>-…/tree/tests/x.py]": "passed",
             "made:tests.test_x.test_wrong": "failed as expected", "made:tests.test_y": "error"})
         self.assertEqual(details, {"tests.test_y": "ImportError"})
 
