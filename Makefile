@@ -16,6 +16,8 @@ SOAK_ARGS ?=
 # The interpreter for test-cpython, one that has its package `test`; and arguments, e.g. CPYTHON_ARGS='--quick --forms image'.
 PYTHON ?=
 CPYTHON_ARGS ?=
+# More arguments for test-others, e.g. OTHERS_ARGS='--only click,jinja2 --forms image'; PYTHON is the interpreter.
+OTHERS_ARGS ?=
 # How many of each command `make faults` kills, of six, and at how many places reading or writing fails; how many packages `make mutants` changes.
 KILLS ?= 170
 FAULTS ?= 100
@@ -23,7 +25,7 @@ MUTANTS ?= 100000
 BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test test-cpython memory-check faults mutants soak stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
+.PHONY: help tools test test-cpython test-others memory-check faults mutants soak stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +49,12 @@ test-cpython: ## Run the test suite of the CPython PYTHON= from packages and tel
 	@python/stage >/dev/null
 	tests/cpython/tests.py "$(PYTHON)"
 	tests/cpython/run --python "$(PYTHON)" $(CPYTHON_ARGS)
+
+test-others: ## Run the test suites of SQLAlchemy, pydantic, requests, … on PYTHON= from packages and tell what differs from the stock import (fetches them)
+	@[ -n "$(PYTHON)" ] || { echo "make: which interpreter? make test-others PYTHON=/path/to/python3.x" >&2; exit 1; }
+	@python/stage >/dev/null
+	tests/others/tests.py "$(PYTHON)"
+	tests/others/run --python "$(PYTHON)" $(OTHERS_ARGS)
 
 faults: ## Kill commands at random moments, KILLS times each, have reads and writes fail at random bytes, FAULTS times each, and print what that left
 	@rm -f target/kills && mkdir -p target

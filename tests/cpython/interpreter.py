@@ -1,41 +1,19 @@
 """The interpreter under test: what it is, its virtual environments, and the packages these import from."""
-import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
+
+from judging.command import Unusable, environment, output
+from judging.interpreter import IMAGE, STOCK, describe, forms, served
 
 # Shortest text and byte string to cut out: what `pye install` takes.
 THRESHOLDS = ["--min-blob", "32", "--min-bytes", "4096"]
 # On sys.path themselves, below the directory of the standard library.
 OTHERS = ["site-packages", "dist-packages"]
-# Versions that objects can be laid out for.
-IMAGES = ((3, 12), (3, 15))
-
-STOCK, PORTABLE, IMAGE = FORMS = ("stock", "portable", "image")
-
-# Run by the interpreter.
-DESCRIBE = """
-import json, os, sys, sysconfig
-library = os.path.dirname(os.__file__)
-standard = [library, os.path.join(library, "lib-dynload")]
-print(json.dumps({
-    "version": list(sys.version_info[:3]), "debug": hasattr(sys, "gettotalrefcount"), "name": sys.implementation.name,
-    "gil": not sysconfig.get_config_var("Py_GIL_DISABLED"), "cache_tag": sys.implementation.cache_tag,
-    "roots": [path for path in sys.path if path in standard and os.path.isdir(path)], "build": sys.version.split("\\n")[0],
-    "tests": os.path.isfile(os.path.join(library, "test", "libregrtest", "__init__.py")),
-}))
-"""
 
 # What `pye install` has every start execute, with the manifest beside it; see src/activate/install.rs.
 PTH = 'import sys; exec("try:\\n import pye\\n pye.activate_installed()\\nexcept Exception:\\n pass\\n")\n'
-
-STATUS = "import json, sys; import colorsys; print(json.dumps(sys.modules['pye'].status()))"
-
-
-class Unusable(Exception):
-    """Why nothing can be judged, and what to do about it."""
 
 
 class Interpreter:
@@ -53,17 +31,14 @@ class Interpreter:
         self.python = python
         self.site = site
         self.work = work
-        self.about = _describe(python)
+        self.about = describe(python)
         self.version = tuple(self.about["version"][:2])
-        if self.about["name"] != "cpython" or not (3, 9) <= self.version <= (3, 15):
-            raise Unusable("%s is no CPython 3.9 to 3.15" % python)
         if not self.about["tests"]:
             raise Unusable("%s has no test suite: install its package `test` (Debian: libpython3.x-testsuite)" % python)
 
     def forms(self):
         """The forms that pye has for it."""
-        possible = IMAGES[0] <= self.version <= IMAGES[1] and self.about["gil"]
-        return [PORTABLE, IMAGE] if possible else [PORTABLE]
+        return forms(self.about)
 
     def modules(self):
         """The names of all test modules, in the order of the suite."""
@@ -102,7 +77,7 @@ class Interpreter:
         # As pip has it: what is in site-packages is nobody's to trace or to count.
         shutil.copytree(self.site / "pye", packages / "pye")
         (packages / "pye.pth").write_text(PTH)
-        return python, self.check(python, form)
+        return python, served(python, form, self.about["roots"][0], environment())
 
     def link(self, root, package, image):
         """Links the directory `root` into `package`."""
@@ -110,22 +85,6 @@ class Interpreter:
         options += [word for name in OTHERS for word in ("--exclude", name)]
         command = [sys.executable, "-m", "pye", "link", *THRESHOLDS, "--tag", self.about["cache_tag"], *options, root, "--output", str(package)]
         output(*command, env={**environment(), "PYTHONPATH": str(self.site)})
-
-    def check(self, python, form):
-        """What pye says of the package of the standard library in a process that imports from it; Unusable unless it is served in this form."""
-        status = json.loads(output(python, "-c", STATUS, env=environment()))
-        activations = status["activations"]
-        stores = [store for each in activations for store in (each["loaded"] or {}).get("stores", [])]
-        store = next((store for store in stores if store["root"] == self.about["roots"][0]), None)
-        if store is None:
-            reasons = [status["unsuitable"]] + [each["reason"] for each in activations] + [str(each["refused"]) for each in activations]
-            raise Unusable("%s: pye is not active: %s" % (python, next(filter(None, reasons), "no reason told")))
-        image = store.get("image")
-        if form == IMAGE and (not image or image["state"] != "mapped" or not image["loaded"]):
-            raise Unusable("%s: the image is not used: %s" % (python, image["state"] if image else "there is none"))
-        if form == PORTABLE and (image or not store["loaded"]):
-            raise Unusable("%s: the portable form is not used: %s" % (python, store))
-        return store
 
     def directories(self):
         """When each directory of the standard library changed, which is what tells pye that a package is not true of it any more."""
@@ -135,37 +94,3 @@ class Interpreter:
                 below[:] = [name for name in below if name != "__pycache__" and name not in OTHERS]
                 times[directory] = os.stat(directory).st_mtime_ns
         return times
-
-
-def environment():
-    """The variables that all have. Nothing of the caller's PYTHON* or PYE* comes in."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
-    return {**kept, "LANG": "C.UTF-8"}
-
-
-def output(*command, env):
-    """What a command prints; Unusable unless it succeeds."""
-    words = [str(word) for word in command]
-    try:
-        done = subprocess.run(words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    except OSError as error:
-        raise Unusable("%s does not run: %s" % (words[0], error.strerror)) from None
-    if done.returncode != 0:
-        last = (done.stderr.strip() or done.stdout.strip() or "nothing said").splitlines()[-1]
-        raise Unusable("%s …: status %d: %s" % (" ".join(words[:4]), done.returncode, last))
-    return done.stdout
-
-
-def _describe(python):
-    try:
-        return json.loads(output(python, "-I", "-c", DESCRIBE, env=environment()))
-    except ValueError:
-        raise Unusable("%s is no CPython 3.9 to 3.15" % python) from None
-
-
-def staged():
-    """Where python/stage has laid the package out in the checkout."""
-    site = pathlib.Path(__file__).resolve().parents[2] / "target" / "site"
-    if not (site / "pye" / "_native.abi3.so").exists():
-        raise Unusable("no pye: run python/stage, or name a directory that has it by --site")
-    return site

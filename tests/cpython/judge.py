@@ -1,19 +1,15 @@
 """Runs test modules of CPython under the stock import and with the standard library served from packages, and tells what differs."""
-import argparse
 import concurrent.futures
-import json
 import pathlib
-import shutil
-import signal
-import sys
-import tempfile
-import threading
 import time
 
-import difference
 import interpreter
 import module
-from interpreter import FORMS, STOCK, Unusable
+from judging import difference, process, program
+from judging.command import Unusable, staged
+from judging.interpreter import FORMS, STOCK
+from judging.progress import Progress
+from judging.report import table, told
 
 # What is most likely to notice, in a few minutes: all that looks at code objects, imports, names, constants and their lives.
 QUICK = """
@@ -25,57 +21,25 @@ test_embed test_bdb test_trace test_linecache test_atexit test_copy test_hash te
 test_modulefinder test_compileall test_py_compile test_site test_reprlib test_keyword test_unittest.test_discovery test_source_encoding
 test_interpreters
 """.split()
-# Runs of a pair that must agree on a difference before it counts: some tests depend on the time or on what else the machine does.
-TRIES = 3
-# Seconds between two lines on what is being done, where there is no terminal.
-EVERY = 60
+# Differences of this judge, and why they are right.
+LIST = pathlib.Path(__file__).resolve().parent / "explained.ini"
 
 
 def main(arguments=None):
     """The command; its exit status: 0 no difference that is not explained, 1 some, 2 nothing could be judged."""
-    chosen = _options(arguments)
-    # Ended from outside: processes are ended and directories removed as after a failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    work = chosen.out or pathlib.Path(tempfile.mkdtemp(prefix="pye-test-cpython-"))
-    try:
-        entries = difference.read(chosen.explained)
-        results = judge(chosen, work, entries)
-    except (Unusable, OSError, ValueError) as reason:
-        print("test-cpython: %s" % reason, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        if chosen.out is None:
-            shutil.rmtree(work, ignore_errors=True)
-    print(draw(results), end="")
-    if chosen.json:
-        chosen.json.write_text(json.dumps(results, indent=1) + "\n")
-    return 1 if any(each["reason"] is None for each in results["differences"]) else 0
+    return program.run("cpython", _options(arguments), judge, draw)
 
 
 def _options(arguments):
-    parser = argparse.ArgumentParser(
-        prog="tests/cpython/run", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Runs CPython's test suite under the stock import and with the standard library, tests included, served from packages,\n"
+    parser = program.parser(
+        "cpython", "Runs CPython's test suite under the stock import and with the standard library, tests included, served from packages,\n"
         "module by module in virtual environments that differ in nothing else, and tells each test that ends otherwise.\n"
-        "Differences that explained.ini explains are listed; any other fails the run.",
-        epilog="Exit status: 0 no unexplained difference, 1 some, 2 nothing could be judged.")
+        "Differences that explained.ini explains are listed; any other fails the run. The interpreter must have its package test.",
+        LIST, "module", 600)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="test modules, such as test_code; all of the suite when none is named")
-    parser.add_argument("--python", required=True, metavar="PROGRAM", help="a CPython 3.9 to 3.15 with its package test")
     parser.add_argument("--quick", action="store_true", help="only those modules that are most likely to notice: a few minutes")
     parser.add_argument("--all", action="store_true", help="all modules of the suite, as without this")
-    parser.add_argument("--forms", metavar="LIST", type=lambda text: text.split(","), help="portable, image, or both joined by a comma (default: all possible)")
-    parser.add_argument("--jobs", "-j", metavar="N", type=int, default=2, help="modules at a time (default: 2)")
-    parser.add_argument("--timeout", metavar="SECONDS", type=int, default=600, help="limit of one run of a module (default: 600)")
-    parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="also write every figure there")
-    parser.add_argument("--out", metavar="DIR", type=pathlib.Path, help="where environments and packages are made, and left (default: a temporary directory)")
-    parser.add_argument("--site", metavar="DIR", type=pathlib.Path, help="the directory that has pye (default: what python/stage has laid out)")
-    parser.add_argument("--explained", metavar="FILE", type=pathlib.Path, default=difference.LIST, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
-    for form in chosen.forms or []:
-        if form not in FORMS[1:]:
-            parser.error("--forms: no form %s: portable, image" % form)
     if sum((bool(chosen.modules), chosen.quick, chosen.all)) > 1:
         parser.error("MODULE, --quick and --all exclude each other")
     return chosen
@@ -84,7 +48,7 @@ def _options(arguments):
 def judge(chosen, work, entries, link=None):
     """Everything, as main writes it to --json. `link`: see Interpreter.make."""
     began = time.monotonic()
-    tested = interpreter.Interpreter(chosen.python, (chosen.site or interpreter.staged()).resolve(), work)
+    tested = interpreter.Interpreter(chosen.python, (chosen.site or staged()).resolve(), work)
     forms = [form for form in tested.forms() if form in (chosen.forms or FORMS)]
     if not forms:
         raise Unusable("%s (%s): no such form for it" % (chosen.python, tested.about["build"]))
@@ -109,22 +73,13 @@ def judge(chosen, work, entries, link=None):
                 progress.done(differences)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            module.stop()
+            process.stop()
             raise
     progress.end()
     # Packages stand for directories that have not changed: of those that tests write to, later tests have the stock import.
     after = tested.directories()
     changed = sorted(path for path in before if after.get(path) != before[path])
-    found.sort(key=difference.Difference.key)
-    debug = tested.about["debug"]
-    used = difference.explain(found, entries, tested.version, debug)
-    gone = []
-    for form in forms:
-        ran = [name for name in modules if form in modules[name]] + [test for name in modules for test in modules[name].get(form, {}).get("ids", ())]
-        gone += [{"name": entry.name, "form": form} for entry in difference.unused(entries, used, tested.version, debug, form, ran)]
-    for forms_of in modules.values():
-        for each in forms_of.values():
-            each.pop("ids")
+    gone = difference.conclude(modules, found, entries, tested.version, tested.about["debug"], forms)
     return {
         "about": {"python": str(chosen.python), **tested.about}, "seconds": time.monotonic() - began, "forms": forms,
         "packages": {form: {"modules": stores[form]["modules"], "bytes": stores[form]["mapped_bytes"]} for form in forms},
@@ -149,107 +104,25 @@ def select(suite, wanted):
 
 
 def compare(pythons, name, limit, progress):
-    """Runs a module in each form: what became of it by form, and the differences. Those that a further try does not show are dropped, and
-    told; what ends the process is not.
-    """
-    stock = _run(pythons, STOCK, name, limit, progress)
-    result, found = {STOCK: _figures(stock)}, []
+    """Runs a module in each form: what became of it by form, and the differences."""
+    def ran(form):
+        with progress.running("%s (%s)" % (name, form)):
+            return module.run(pythons[form], name, limit)
+
+    stock = ran(STOCK)
+    result, found = {STOCK: stock.figures()}, []
     # Nothing to hold others against.
     if stock.crashed or stock.status == "no tests ran":
         return result, found
     for form in pythons:
         if form == STOCK:
             continue
-        run = _run(pythons, form, name, limit, progress)
-        result[form] = _figures(run)
+        run = ran(form)
         differences = difference.differences(name, form, stock, run)
-        unsteady = []
-        for _ in range(1, TRIES):
-            if not any(not each.crashed for each in differences):
-                break
-            again = difference.differences(name, form, _run(pythons, STOCK, name, limit, progress), _run(pythons, form, name, limit, progress))
-            seen = {(each.test, each.pye) for each in again}
-            # A crash that came only now counts as well.
-            differences += [each for each in again if each.crashed and not any(old.crashed for old in differences)]
-            unsteady += [each.test for each in differences if not each.crashed and (each.test, each.pye) not in seen]
-            differences = [each for each in differences if each.crashed or (each.test, each.pye) in seen]
-        result[form]["unsteady"] = unsteady
+        differences, unsteady = difference.confirm(differences, lambda: difference.differences(name, form, ran(STOCK), ran(form)))
+        result[form] = {**run.figures(), "unsteady": unsteady}
         found += differences
     return result, found
-
-
-def _run(pythons, form, name, limit, progress):
-    with progress.running("%s (%s)" % (name, form)):
-        return module.run(pythons[form], name, limit)
-
-
-def _figures(run):
-    counts = {}
-    for became in run.tests.values():
-        counts[became] = counts.get(became, 0) + 1
-    return {"status": run.status, "seconds": round(run.seconds, 2), "tests": counts, "ids": list(run.tests)}
-
-
-class Progress:
-    """What is being done: on a terminal one line, else a line now and then."""
-
-    def __init__(self, total):
-        self.total = total
-        self.finished = 0
-        self.different = 0
-        self.began = self.told = time.monotonic()
-        self.names = []
-        self.lock = threading.Lock()
-
-    def step(self, text):
-        with self.lock:
-            self._write(text)
-            if not sys.stderr.isatty():
-                sys.stderr.write("\n")
-
-    def running(self, text):
-        return _Running(self, text)
-
-    def done(self, found):
-        with self.lock:
-            self.finished += 1
-            for each in found:
-                self.different += 1
-                self._write("%s (%s): %s: %s, stock %s%s" % (each.test, each.form, each.module, each.pye, each.stock,
-                                                             "; explained" if each.reason else ""))
-                sys.stderr.write("\n")
-            self._status()
-
-    def _status(self):
-        now = time.monotonic()
-        if sys.stderr.isatty() or now - self.told >= EVERY:
-            self.told = now
-            self._write("[%3d/%d] %d min, %d different; %s" % (self.finished, self.total, (now - self.began) // 60, self.different, ", ".join(self.names)))
-            if not sys.stderr.isatty():
-                sys.stderr.write("\n")
-
-    def _write(self, text):
-        sys.stderr.write(("\r\033[K" if sys.stderr.isatty() else "") + text)
-        sys.stderr.flush()
-
-    def end(self):
-        if sys.stderr.isatty():
-            self._write("")
-
-
-class _Running:
-    def __init__(self, progress, text):
-        self.progress = progress
-        self.text = text
-
-    def __enter__(self):
-        with self.progress.lock:
-            self.progress.names.append(self.text)
-            self.progress._status()
-
-    def __exit__(self, *_):
-        with self.progress.lock:
-            self.progress.names.remove(self.text)
 
 
 def draw(results):
@@ -264,17 +137,7 @@ def draw(results):
     if unsteady:
         lines += ["", "Unsteady: differed once, and not when both were run again:"]
         lines += table([[form, test] for name, form, tests in unsteady for test in tests])
-    for title, wanted in (("Explained", True), ("UNEXPLAINED", False)):
-        found = [each for each in results["differences"] if (each["reason"] is not None) == wanted]
-        if found:
-            lines += ["", "%s: %d" % (title, len(found))]
-            lines += table([["form", "stock", "pye", "test"]] + [[each["form"], each["stock"], each["pye"], each["test"]] for each in found])
-    for each in results["differences"]:
-        if each["reason"] is None:
-            lines += ["", "---- %s (%s)" % (each["test"], each["form"])] + each["detail"].rstrip().splitlines()
-    if results["explained and gone"]:
-        lines += ["", "Explained in the list, and not different any more:"]
-        lines += table([[each["form"], each["name"]] for each in results["explained and gone"]])
+    lines += told(results)
     return "\n".join(lines) + "\n"
 
 
@@ -293,11 +156,3 @@ def _row(results, form):
     if form != STOCK:
         cells += [len(found), sum(each["reason"] is not None for each in found), sum(len(each.get("unsteady", ())) for each in ran)]
     return [form] + [str(cell) for cell in cells] + [""] * (13 - 1 - len(cells))
-
-
-def table(rows):
-    """Aligned lines: columns of numbers to the right, others to the left."""
-    columns = list(zip(*rows))
-    widths = [max(map(len, column)) for column in columns]
-    right = [all(cell.replace(".", "").isdigit() or not cell for cell in column[1:]) and any(column[1:]) for column in columns]
-    return ["  ".join(cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(row, widths, right)).rstrip() for row in rows]

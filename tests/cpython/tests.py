@@ -5,7 +5,6 @@ import io
 import json
 import os
 import pathlib
-import py_compile
 import shutil
 import subprocess
 import sys
@@ -13,11 +12,13 @@ import tempfile
 import unittest
 
 sys.dont_write_bytecode = True
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
-import difference
 import interpreter
 import judge
 import module
+from judging import difference, process
+from judging.command import Unusable, staged
 
 # With the package test: the first that has it, unless named on the command line.
 PYTHON = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else sys.executable
@@ -32,7 +33,7 @@ REPORT = """<testsuites tests="5"><testsuite start="now" tests="5">
 
 
 def run(status="passed", crashed=False, details=None, **tests):
-    return module.Run(status, crashed, {"test.test_x.T." + name: became for name, became in tests.items()}, details)
+    return process.Run(status, crashed, {"test.test_x.T." + name: became for name, became in tests.items()}, details)
 
 
 def found(stock, pye):
@@ -44,9 +45,9 @@ class Comparing(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             path = pathlib.Path(directory, "report.xml")
             path.write_text(REPORT)
-            tests, details = module.parse(path)
+            tests, details = process.parse(path)
             path.write_text(REPORT[:200])
-            self.assertEqual(module.parse(path), ({}, {}))
+            self.assertEqual(process.parse(path), ({}, {}))
         self.assertEqual(tests, {"test.test_x.T.test_passes": "passed", "test.test_x.T.test_fails": "failed", "test.test_x.T.test_skips": "skipped",
                                  "test.test_x.T.test_twice": "error"})
         self.assertEqual(details, {"test.test_x.T.test_fails": "Traceback", "test.test_x.T.test_twice": "again"})
@@ -64,16 +65,16 @@ class Comparing(unittest.TestCase):
         self.assertEqual(found(run(a="passed"), run("environment changed", a="passed")), [("test_x", "passed", "environment changed")])
 
     def test_statuses(self):
-        self.assertEqual(module._status(-11), ("signal SIGSEGV", True))
-        self.assertEqual(module._status(2), ("failed", False))
-        self.assertEqual(module._status(1), ("exit 1", True))
+        self.assertEqual(process.meaning(-11, module.STATUSES), ("signal SIGSEGV", True))
+        self.assertEqual(process.meaning(2, module.STATUSES), ("failed", False))
+        self.assertEqual(process.meaning(1, module.STATUSES), ("exit 1", True))
 
     def test_selection(self):
         suite = ["test_tuple", "test.test_capi.test_code", "test.test_capi.test_codecs", "test_code"]
         self.assertEqual(judge.select(suite, None), suite)
         self.assertEqual(judge.select(suite, ["test_code", "test_capi.test_code"]), ["test.test_capi.test_code", "test_code"])
         self.assertEqual(judge.select(suite, ["test_capi"]), suite[1:3])
-        self.assertRaises(interpreter.Unusable, judge.select, suite, ["test_cod"])
+        self.assertRaises(Unusable, judge.select, suite, ["test_cod"])
 
 
 class Explaining(unittest.TestCase):
@@ -103,7 +104,7 @@ class Explaining(unittest.TestCase):
             self.assertRaises(ValueError, self.entries, text)
 
     def test_the_list(self):
-        self.assertTrue(difference.read())
+        self.assertTrue(difference.read(judge.LIST))
 
 
 class Judging(unittest.TestCase):
@@ -116,7 +117,7 @@ class Judging(unittest.TestCase):
 
     def link(self, root, package, image):
         """Links a tree with nothing but a wrong `colorsys`, which has the times of the true one."""
-        tested = interpreter.Interpreter(PYTHON, interpreter.staged(), self.work)
+        tested = interpreter.Interpreter(PYTHON, staged(), self.work)
         tree = self.work / ("tree-" + package.parents[2].name + package.stem)
         tree.mkdir()
         if package.stem == "0":

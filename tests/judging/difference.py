@@ -1,9 +1,9 @@
 """What differs between two runs of a module, and which differences are explained."""
 import configparser
 import fnmatch
-import pathlib
 
-LIST = pathlib.Path(__file__).resolve().parent / "explained.ini"
+# Runs of a pair that must agree on a difference before it counts: some tests depend on the time or on what else the machine does.
+TRIES = 3
 
 
 class Difference:
@@ -42,6 +42,24 @@ def differences(module, form, stock, pye):
     return found
 
 
+def confirm(found, again):
+    """Of the differences those that come again, and the tests of the others, which are unsteady. What ends the process counts once seen.
+
+    again  runs both once more and returns their differences
+    """
+    unsteady = []
+    for _ in range(1, TRIES):
+        if all(each.crashed for each in found):
+            break
+        more = again()
+        seen = {(each.test, each.pye) for each in more}
+        # A crash that came only now counts as well.
+        found = found + [each for each in more if each.crashed and not any(old.crashed for old in found)]
+        unsteady += [each.test for each in found if not each.crashed and (each.test, each.pye) not in seen]
+        found = [each for each in found if each.crashed or (each.test, each.pye) in seen]
+    return found, unsteady
+
+
 class Explained:
     """An entry of the list: which differences it explains, and why. Of what is left out, any.
 
@@ -73,7 +91,7 @@ class Explained:
         return not difference.crashed and any(fnmatch.fnmatchcase(difference.test, pattern) for pattern in self.tests)
 
 
-def read(path=LIST):
+def read(path):
     """The list; ValueError where an entry is wrong."""
     parser = configparser.ConfigParser(interpolation=None, delimiters=("=",))
     with open(path, encoding="utf-8") as file:
@@ -98,3 +116,20 @@ def unused(entries, used, version, debug, form, tests):
     return [entry for entry in entries
             if entry.applies(version, debug, form) and (entry.name, form) not in used
             and any(fnmatch.fnmatchcase(test, pattern) for pattern in entry.tests for test in tests)]
+
+
+def conclude(runs, found, entries, version, debug, forms):
+    """Sorts and explains all that was found; returns the entries about what was run in a form that explain nothing any more.
+
+    runs  by name and form what Run.figures tells; the ids are taken out
+    """
+    found.sort(key=Difference.key)
+    used = explain(found, entries, version, debug)
+    gone = []
+    for form in forms:
+        ran = [test for name, by_form in runs.items() if form in by_form for test in [name, *by_form[form]["ids"]]]
+        gone += [{"name": entry.name, "form": form} for entry in unused(entries, used, version, debug, form, ran)]
+    for by_form in runs.values():
+        for figures in by_form.values():
+            figures.pop("ids")
+    return gone
