@@ -148,11 +148,15 @@ fn write_beside(
 /// # Errors
 /// Something else is there.
 pub fn check_replaceable(path: &Path) -> Result<()> {
+    let refused =
+        |got| Err(Error::unsupported("a file, or a name that is free", got, "name another output").in_file(path));
+    // `/dev/stdout` is one, whatever it leads to.
+    if fs::read_link(path).is_ok_and(|target| target.starts_with("/proc")) {
+        return refused("a link to what a process has open");
+    }
     match fs::metadata(path) {
-        Ok(meta) if !meta.is_file() => {
-            let got = if meta.is_dir() { "a directory" } else { "a device, pipe or socket" };
-            Err(Error::unsupported("a file, or a name that is free", got, "name another output").in_file(path))
-        }
+        Ok(meta) if meta.is_dir() => refused("a directory"),
+        Ok(meta) if !meta.is_file() => refused("a device, pipe or socket"),
         // What cannot be looked at is for the writing to complain about.
         _ => Ok(()),
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -413,8 +414,15 @@ fn no_file_takes_the_place_of_a_pipe_or_device() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let linked = place.path().join("link");
     symlink(&pipe, &linked).unwrap();
+    // As `/dev/stdout` is where that is a file.
+    let (opened, stdout) = (fs::File::create(place.path().join("opened")).unwrap(), place.path().join("stdout"));
+    symlink(format!("/proc/{}/fd/{}", std::process::id(), opened.as_raw_fd()), &stdout).unwrap();
     let runs: Args<'_> = &[&"--", &python().path, &"-c", &"import json"];
-    for path in [&pipe, &linked] {
+    for (path, got) in [
+        (&pipe, "a device, pipe or socket"),
+        (&linked, "a device, pipe or socket"),
+        (&stdout, "a link to what a process has open"),
+    ] {
         for words in [
             &[&"link" as &dyn AsRef<OsStr>, &tree, &"-o", path][..],
             &[&[&"trace" as &dyn AsRef<OsStr>, &"-o", path], runs].concat(),
@@ -423,8 +431,8 @@ fn no_file_takes_the_place_of_a_pipe_or_device() {
             &[&"measure", &"--after", &"0.01", &"--html", path, &"--", &"sleep", &"60"],
         ] {
             let told = fails(words);
-            assert!(told.contains("got a device, pipe or socket") && told.contains("help:"), "{told}");
-            assert!(fs::metadata(path).unwrap().file_type().is_fifo() && linked.is_symlink());
+            assert!(told.contains(&format!("got {got}")) && told.contains("help:"), "{told}");
+            assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo() && linked.is_symlink() && stdout.is_symlink());
         }
     }
 }
