@@ -56,17 +56,30 @@ fn set_age(path: &Path, seconds: u64) {
     File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
 }
 
+/// Puts these files, and nothing else, into a directory.
+fn make_anew(directory: &Path, files: &Files) {
+    let _ = fs::remove_dir_all(directory);
+    fs::create_dir_all(directory).unwrap();
+    write_all(directory, files);
+}
+
+/// That every file is as in `old` or as in `new`, and none of the former is lost.
+fn assert_old_or_new(there: &Files, old: &Files, new: &Files, what: &str) {
+    for (name, bytes) in there {
+        let sound = [old, new].iter().any(|files| files.get(name) == Some(bytes));
+        assert!(sound, "{what}: {} is neither old nor new", name.display());
+    }
+    let lost = old.keys().find(|name| !there.contains_key(*name));
+    assert_eq!(lost, None, "{what}: what was there is lost");
+}
+
 // ---- Killed --------------------------------------------------------------------------------------------------------
 
 /// Kills the command at many moments of its run, each time starting from `old` in `output`; `input` must not change. Each time every file
 /// under a final name is as in `old` or as in what an undisturbed run leaves, and the next run leaves just that.
 fn kill_at_many_moments(what: &str, args: Args<'_>, input: &Path, output: &Path, old: &Files) {
     const KILLS: usize = 60;
-    let reset = || {
-        let _ = fs::remove_dir_all(output);
-        fs::create_dir_all(output).unwrap();
-        write_all(output, old);
-    };
+    let reset = || make_anew(output, old);
     reset();
     good(args);
     let new = contents(output, &[]);
@@ -78,12 +91,9 @@ fn kill_at_many_moments(what: &str, args: Args<'_>, input: &Path, output: &Path,
     };
     let check = || {
         let there = contents(output, &[]);
-        for (name, bytes) in there.iter().filter(|(name, _)| !is_temporary(name)) {
-            let same = |files: &Files| files.get(name) == Some(bytes);
-            assert!(same(old) || same(&new), "{} is neither old nor new", name.display());
-        }
-        let lost = old.keys().find(|name| !there.contains_key(*name));
-        assert_eq!(lost, None, "lost");
+        let mut finished = there.clone();
+        finished.retain(|name, _| !is_temporary(name));
+        assert_old_or_new(&finished, old, &new, what);
         let half_way = there != *old && there != new;
         assert!(contents(input, &["pyc", "pyo"]) == inputs, "a .pyc changed");
         // A minute later.
@@ -280,15 +290,6 @@ fn a_full_disk_is_named_and_leaves_what_was_there() {
     }
 }
 
-/// That every file is as in `old` or as in `new`, and none of the former is lost.
-fn assert_old_or_new(there: &Files, old: &Files, new: &Files, what: &str) {
-    for (name, bytes) in there {
-        let sound = [old, new].iter().any(|files| files.get(name) == Some(bytes));
-        assert!(sound, "{what}: {} is neither old nor new", name.display());
-    }
-    assert!(old.keys().all(|name| there.contains_key(name)), "{what}: what was there is lost");
-}
-
 #[test]
 fn a_limit_on_file_sizes_is_named_and_leaves_what_was_there() {
     let place = tempfile::tempdir().unwrap();
@@ -339,11 +340,7 @@ fn fail_at_many_bytes(
 ) {
     let place = tempfile::tempdir().unwrap();
     let failing = Failing::new(place.path());
-    let reset = || {
-        let _ = fs::remove_dir_all(output);
-        fs::create_dir_all(output).unwrap();
-        write_all(output, old);
-    };
+    let reset = || make_anew(output, old);
     reset();
     good(args);
     let new = contents(output, &[]);

@@ -10,6 +10,7 @@ use std::process::Stdio;
 use common::Python;
 use common::objects::{Encoder, node};
 use proptest::prelude::*;
+use pye::bytes::hex;
 use pye::error::{Error, ErrorKind};
 use pye::limits::MAX_DEPTH;
 use pye::marshal::pyc::{Header, Validation};
@@ -545,8 +546,7 @@ for line in sys.stdin:
     let output = std::thread::scope(|scope| {
         scope.spawn(move || {
             for case in cases {
-                let hex: String = case.bytes.iter().map(|b| format!("{b:02x}")).collect();
-                writeln!(stdin, "{hex}").expect("the interpreter reads its input");
+                writeln!(stdin, "{}", hex(&case.bytes)).expect("the interpreter reads its input");
             }
         });
         child.wait_with_output().expect("the interpreter ends")

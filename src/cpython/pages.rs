@@ -92,8 +92,9 @@ impl Pages {
         clean: impl Fn(u32) -> bool,
         read: impl Fn(u32) -> bool,
     ) {
-        let table = Some(PAGE).filter(|page| *page == rustix::param::page_size());
-        let table = table.and_then(|_| File::open("/proc/self/pagemap").ok());
+        // The table counts the kernel's pages, which may be others.
+        let ours = rustix::param::page_size() == PAGE;
+        let table = ours.then(|| File::open("/proc/self/pagemap").ok()).flatten();
         let mut dropped = Vec::new();
         for pages in ranges.into_iter().filter(|pages| !pages.is_empty()) {
             let bytes = |run: Range<u32>| run.start as usize * PAGE..run.end as usize * PAGE;

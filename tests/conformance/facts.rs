@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use pye::bytes::hex;
 use pye::holes::{Fill, Reader};
 use pye::image::read::Image;
 use pye::marshal::version::Version;
@@ -60,10 +61,6 @@ fn facts(pye: &Pye<'_>) -> String {
         record(i, &module.unwrap(), &mut out);
     }
     out
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Head and modules of an image.
