@@ -6,6 +6,7 @@
 //!
 //! No lock is held while Python code may run: unmarshalling can start a garbage collection, which can import.
 
+use std::cmp::Reverse;
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -145,6 +146,12 @@ struct Inner {
 }
 
 impl Inner {
+    /// The store, and its number, that stands for a directory or file: the one with the innermost root, since site-packages lies inside the standard library's directory.
+    fn covering(&mut self, place: &str) -> Option<(usize, &mut Store)> {
+        let stores = self.stores.iter_mut().enumerate().filter(|(_, store)| store.covers(place).is_some());
+        stores.min_by_key(|(_, store)| Reverse(store.root.len()))
+    }
+
     /// The images in use.
     fn images(&mut self) -> impl Iterator<Item = &mut Live> {
         self.forms.iter_mut().filter_map(|form| match form {
@@ -224,24 +231,19 @@ impl Packages {
         if !matches!(form, Form::Mapped(_)) {
             self.portable(py)?;
         }
-        // The innermost root first: site-packages lies inside the standard library's directory.
+        // At the end: loaders go by a store's number.
         self.with(|inner| {
-            let at = inner.stores.partition_point(|other| other.root.len() >= root.len());
-            inner.stores.insert(at, store);
-            inner.forms.insert(at, form);
+            inner.stores.push(store);
+            inner.forms.push(form);
         });
         Ok(root)
     }
 
     fn find<'py>(&self, py: Python<'py>, directory: &str, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let answer = self.with(|inner| {
-            let stores = inner.stores.iter_mut().enumerate();
-            stores.map(|(i, store)| (i, store.covers(directory).map(str::len), store)).find_map(
-                |(i, relative, store)| {
-                    let relative = &directory[directory.len() - relative?..];
-                    Some((i, store.find(relative, name, &self.target)))
-                },
-            )
+            let (i, store) = inner.covering(directory)?;
+            let relative = &directory[store.root.len()..];
+            Some((i, store.find(relative.strip_prefix('/').unwrap_or(relative), name, &self.target)))
         });
         Ok(match answer {
             Some((store, Answer::Found(found))) => Some(found_tuple(store, found).into_pyobject(py)?.into_any()),
@@ -253,12 +255,9 @@ impl Packages {
 
     fn supply(&self, origin: &str) -> Option<FoundTuple> {
         self.with(|inner| {
-            inner.stores.iter_mut().enumerate().find_map(|(i, store)| {
-                store.covers(origin)?;
-                Some(
-                    store.supply(origin, &self.target, self.identity).ok().flatten().map(|found| found_tuple(i, found)),
-                )
-            })?
+            let (i, store) = inner.covering(origin)?;
+            let found = store.supply(origin, &self.target, self.identity).ok().flatten();
+            found.map(|found| found_tuple(i, found))
         })
     }
 

@@ -203,6 +203,54 @@ fn an_installation_is_active_and_leaves_no_trace() {
     }
 }
 
+/// Package files of a process that imports from the library, then from the environment.
+const OPENED: &str = "
+import json, os
+def opened(): return len({line.split()[-1] for line in open('/proc/self/maps') if line.rstrip().endswith('.pye')})
+try: import no_such_module
+except ImportError: pass
+print(opened(), len(json.__doc__) > 0, flush=True)
+if not os.fork():
+    import beta
+    print(opened(), type(beta.__loader__).__name__, flush=True)
+    os._exit(0)
+os.wait()
+import alpha.inner
+print(opened(), alpha.inner.VALUE)
+";
+
+/// To open a package takes as long as to import a small module: one that a program needs nothing of is left alone.
+#[test]
+fn a_package_is_opened_when_something_is_found_below_its_root() {
+    for python in served() {
+        let environment = Environment::new(python);
+        environment.install();
+        let log = environment.home().join("log");
+        let told = || {
+            let text = fs::read_to_string(&log).expect("a log");
+            fs::remove_file(&log).unwrap();
+            text.lines().filter(|line| line.contains("not used: ")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let run = |code: &str| quiet(environment.python().args(["-c", code]).env("PYE_LOG", &log));
+        let served = |count, loader| format!("1 True\n{count} {loader}\n{count} inner");
+        assert_eq!(run(OPENED), served(2, "Loader"), "{python:?}");
+        assert_eq!(told(), [""; 0], "{python:?}");
+        // Why one cannot be used is said once it is asked for, and by doctor in any case.
+        let manifest = fs::read_to_string(environment.venv.join("share/pye/manifest")).unwrap();
+        let (_, file) = manifest.lines().find_map(|line| line.split_once("site-packages\t")).expect("its package");
+        let package = environment.venv.join("share/pye").join(file);
+        fs::set_permissions(&package, fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(run("import json"), "");
+        assert_eq!(told(), [""; 0], "{python:?}");
+        assert_eq!(run(OPENED), served(1, "SourceFileLoader"), "{python:?}");
+        let lines = told();
+        assert_eq!(lines.len(), 2, "the child's and the parent's: {lines:?}");
+        assert!(lines.iter().all(|line| line.contains("mode 666")), "{python:?}: {lines:?}");
+        let reasons = environment.reasons(&["-c", "import json"], &[]);
+        assert!(reasons.contains("mode 666"), "{python:?}: {reasons}");
+    }
+}
+
 #[test]
 fn a_killed_installation_does_no_harm_and_leaves_no_trace() {
     let python = served()[0];

@@ -24,6 +24,9 @@ _ended = []
 def _end():
     """The interpreter is about to end. Registered when pye is activated, so that this is called after what programs register."""
     _ended.append(True)
+    for each in _activations:
+        if each.finder is not None:
+            each.finder.end()
 
 
 def __getattr__(name):
@@ -46,7 +49,6 @@ class _Activation:
         self.packages = packages
         self.state = "waiting"
         self.reason = None
-        self.refused = []
         self.finder = None
         # Taken by the thread that opens the packages. Meanwhile it, and all others, import as ever.
         self._turn = [True]
@@ -71,15 +73,13 @@ class _Activation:
                     self.packages = _installed()
                 from . import _finder
 
-                finder, self.refused = _finder.install(self.packages, self.origin)
+                finder = _finder.install(self.packages, _log)
                 sys.meta_path[sys.meta_path.index(self)] = finder
                 self.finder = finder
         except Exception as error:
             self.reason = "%s: %s" % (type(error).__name__, error)
         self.state = "active" if self.reason is None else "off"
         _log("%s by %s: %s" % (self.state, self.origin, self.reason or "%d packages" % len(self.packages)))
-        for path, reason in self.refused:
-            _log("not used: %s: %s" % (path, reason))
 
 
 def activate(packages, *, origin):
@@ -95,17 +95,19 @@ def activate_installed():
 
 
 def status():
-    """What pye does in this process, what it does not do and why. Opens the packages if nothing has been imported yet."""
+    """What pye does in this process, what it does not do and why. Opens the packages that nothing has been imported from yet."""
     activations = []
     for each in _activations:
         if each.state == "waiting":
             each.open()
+        if each.finder is not None:
+            each.finder.open_for()
         activations.append({
             "origin": each.origin,
             "state": each.state,
             "reason": each.reason,
             "packages": each.packages or [],
-            "refused": each.refused,
+            "refused": each.finder.refused if each.finder is not None else [],
             "loaded": each.finder._packages.status() if each.finder is not None else None,
         })
     return {

@@ -65,15 +65,65 @@ class Loader(LoaderBase, SourceFileLoader):
         # The spec with which the finder has just held the module against its source.
         self._found = None
 
+    def __eq__(self, other):
+        # As importlib's, which compare all they have; and with one of these, which the stock finder makes for the same module.
+        if type(other) is Loader or type(other) is SourceFileLoader:
+            return self.name == other.name and self.path == other.path
+        return NotImplemented
+
+    __hash__ = SourceFileLoader.__hash__
+
+    def __reduce__(self):
+        # What another process, or a copy, can do without this one's stores.
+        return SourceFileLoader, (self.name, self.path)
+
 
 class Finder:
     """Finds modules in stores; one object for the process."""
 
-    def __init__(self, packages):
-        self._packages = packages
-        self._find = packages.find
+    def __init__(self, native, packages=(), log=None):
+        """Opens those of ``packages``, pairs of a root (or None) and a store's path, that every program imports from. The others wait until
+        something is found below their roots, for to open one takes as long as to import a small module. ``log`` takes a line of text.
+        """
+        self._packages = native
+        self._log = log
+        self._find = native.find
         self._hooks = None
         self._stock = False
+        self._forks = False
+        # What could not be opened, as pairs of a path and a reason.
+        self.refused = []
+        self._waiting = {}
+        library = os.path.dirname(getattr(os, "__file__", ""))
+        for root, path in packages:
+            if root and root[0] == "/" and root != library:
+                self._waiting[root.rstrip("/")] = path
+            else:
+                self._open(root, path)
+
+    def _open(self, root, path):
+        try:
+            self._packages.open(root, path, sys.path)
+        except OSError as error:
+            self.refused.append((path, str(error)))
+            self._log("not used: %s: %s" % (path, error))
+            return
+        if not self._forks and self._packages.has_images():
+            self._forks = True
+            os.register_at_fork(before=self._packages.before_fork)
+
+    def open_for(self, place=None):
+        """Opens the stores that wait and whose root is above ``place``; without one, all."""
+        for root in list(self._waiting):
+            if place is None or (place.startswith(root) and place[len(root) :][:1] == "/"):
+                # Two threads can be here.
+                path = self._waiting.pop(root, None)
+                if path is not None:
+                    self._open(root, path)
+
+    def end(self):
+        """Opens nothing any more."""
+        self._waiting.clear()
 
     def find_spec(self, fullname, path=None, target=None):
         """As ``PathFinder.find_spec``. None where that one should decide."""
@@ -140,8 +190,10 @@ class Finder:
         # Of the loader, not the spec: what makes a spec may leave out its origin.
         name, path = spec.loader.name, spec.loader.path
         try:
+            if self._waiting:
+                self.open_for(path)
             found = self._packages.supply(path)
-        except (TypeError, UnicodeError):
+        except (AttributeError, TypeError, UnicodeError):
             # Not text, or not UTF-8.
             return
         if found is not None:
@@ -153,18 +205,8 @@ class Finder:
         self._packages.invalidate()
 
 
-def install(packages, origin):
-    """Opens ``packages``, pairs of a root (or None) and a store's path, and returns the finder and what could not be opened, as pairs of a
-    path and a reason.
-    """
+def install(packages, log):
+    """The finder of a process, for ``packages``; see ``Finder``."""
     native = Packages()
     native.keep_at_end()
-    refused = []
-    for root, path in packages:
-        try:
-            native.open(root, path, sys.path)
-        except OSError as error:
-            refused.append((path, str(error)))
-    if native.has_images():
-        os.register_at_fork(before=native.before_fork)
-    return Finder(native), refused
+    return Finder(native, packages, log)

@@ -3,9 +3,11 @@
     finders.py DIRECTORY    a directory outside sys.path, with edited.py
 """
 
+import copy
 import importlib
 import importlib.util
 import os
+import pickle
 import site
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder, ModuleSpec, PathFinder, SourceFileLoader
@@ -123,6 +125,15 @@ forget("twice")
 import twice
 
 print(twice.WHERE)
+
+# Specifications compare as what they say, with those of the stock finder too; and go where programs send them.
+again, stock = importlib.util.find_spec("single"), PathFinder.find_spec("single")
+forget("single")
+fresh = [importlib.util.find_spec("single") for _ in range(2)]
+print(again == fresh[0], fresh[0] == fresh[1], again == stock, stock == again, again != importlib.util.find_spec("twice"))
+print(again.loader == stock.loader, stock.loader == again.loader, hash(again.loader) == hash(stock.loader), again.loader == object())
+for sent in pickle.loads(pickle.dumps(again)), copy.copy(again), copy.deepcopy(again):
+    print(sent == again, sent.loader == again.loader, sent.loader.get_code("single") == again.loader.get_code("single"))
 
 # A specification that was found before the source changed: the source decides when it is loaded.
 spec = importlib.util.find_spec("both")
