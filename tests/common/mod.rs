@@ -14,6 +14,7 @@ pub(crate) mod kills;
 pub(crate) mod loader;
 pub(crate) mod mutate;
 pub(crate) mod objects;
+pub(crate) mod opened;
 pub(crate) mod random;
 pub(crate) mod tool;
 

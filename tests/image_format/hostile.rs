@@ -13,6 +13,7 @@ use rayon::prelude::*;
 
 use crate::common::file::File;
 use crate::common::image::small;
+use crate::common::opened;
 use crate::package;
 
 fn start() -> File {
@@ -20,27 +21,8 @@ fn start() -> File {
     File::of(FILE.get_or_init(|| small(&package(12), 12, false)).clone())
 }
 
-/// What verify says, and that opening an image says no more than that.
 fn verify(file: &File) -> Result<(), Error> {
-    let pye = Pye::open(&file.bytes)?;
-    let verified = pye.verify();
-    match Image::open(&pye) {
-        Ok(Some(image)) => {
-            for number in 0..image.len() as u32 {
-                let entry = image.entry(number);
-                assert_eq!(image.find(entry.record), Some(number));
-                let _ = image.runs(&entry).map(Iterator::count);
-                (entry.patches.0..entry.patches.0 + entry.patches.1).for_each(|row| {
-                    let (_, made) = image.patch(row);
-                    image.made(made).unwrap();
-                });
-            }
-            (0..image.pages()).for_each(|page| drop((image.bits(page), image.crc(page))));
-        }
-        Ok(None) => {}
-        Err(error) => assert!(verified.is_err(), "verified, but not opened: {error}"),
-    }
-    verified
+    opened::verify(&file.bytes)
 }
 
 /// That it is an error with its place.
