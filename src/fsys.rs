@@ -2,10 +2,10 @@
 //! complete or not at all, directories made without following links out of the tree.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -162,6 +162,23 @@ pub fn check_replaceable(path: &Path) -> Result<()> {
     }
 }
 
+/// Opens the regular file at `path` as `options` say, or nothing where there is none: a link in its place is not followed, and nobody is waited for at the other end of a pipe.
+///
+/// # Errors
+/// It cannot be opened, or is no regular file.
+pub fn open_regular(options: &mut OpenOptions, path: &Path) -> Result<Option<File>> {
+    let something_else = || Err(Error::malformed("a regular file", "something else").in_file(path));
+    let io = |e| Error::io("cannot open", e).in_file(path);
+    match options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
+        Ok(file) if file.metadata().map_err(io)?.is_file() => Ok(Some(file)),
+        Ok(_) => something_else(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        // A link; a pipe to write to that nobody reads, or a socket.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ELOOP | libc::ENXIO)) => something_else(),
+        Err(e) => Err(io(e)),
+    }
+}
+
 /// Whether a file of this name is one being written.
 pub fn is_temporary(name: &OsStr) -> bool {
     name.as_bytes().ends_with(TEMPORARY.as_bytes())
@@ -171,11 +188,7 @@ pub fn is_temporary(name: &OsStr) -> bool {
 pub fn remove_leftover(path: &Path) {
     const AGE: Duration = Duration::from_secs(60);
     let abandoned = || -> io::Result<bool> {
-        // Asked before opening: that would wait for a writer where `path` is a pipe.
-        if !fs::symlink_metadata(path)?.is_file() {
-            return Ok(false);
-        }
-        let file = File::open(path)?;
+        let Ok(Some(file)) = open_regular(File::options().read(true), path) else { return Ok(false) };
         let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
         Ok(age > AGE && file.try_lock().is_ok())
     };

@@ -404,6 +404,41 @@ fn installations_do_not_follow_links() {
     unharmed("the cache");
 }
 
+/// What a journal names is removed: root takes it from nobody else.
+#[test]
+fn journals_of_others_are_not_believed() {
+    let place = tempfile::tempdir().unwrap();
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        println!("not root: there is no other user whose journal could be read");
+        return;
+    }
+    let (venv, _) = environment(python(), place.path());
+    let victim = place.path().join("victim");
+    fs::write(&victim, "victim").unwrap();
+    succeeds(under(0o022, place.path(), &PROGRAM, &[&"install", &"--venv", &venv]));
+    let journal = venv.join("share/pye/journal");
+    let own = fs::read(&journal).unwrap();
+    fs::write(&journal, [format!("own\t-\t{}\n", victim.display()).as_bytes(), &own].concat()).unwrap();
+    std::os::unix::fs::chown(&journal, Some(12345), None).unwrap();
+    for command in ["uninstall", "install"] {
+        let told = fails(&[&command, &"--venv", &venv]);
+        assert!(told.contains("expected a journal that belongs to user 0 or to root, got user 12345's"), "{told}");
+        assert!(victim.exists() && journal.exists(), "{command}");
+    }
+    // Nor is one that a link leads to, or a pipe.
+    fs::remove_file(&journal).unwrap();
+    let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    for make in [&|path: &Path| symlink(&victim, path).unwrap(), &pipe as &dyn Fn(&Path)] {
+        make(&journal);
+        let told = fails(&[&"uninstall", &"--venv", &venv]);
+        assert!(told.contains("journal: expected a regular file"), "{told}");
+        fs::remove_file(&journal).unwrap();
+    }
+    fs::write(&journal, own).unwrap();
+    succeeds(under(0o022, place.path(), &PROGRAM, &[&"uninstall", &"--venv", &venv]));
+    assert!(victim.exists() && !journal.exists());
+}
+
 /// As root can do to `/dev/null`.
 #[test]
 fn no_file_takes_the_place_of_a_pipe_or_device() {

@@ -88,21 +88,11 @@ impl Layout {
         let path = self.lock_file();
         let io = |doing| move |e| Error::io(doing, e).in_file(self.lock_file());
         loop {
-            // A new file or the one that is there, never one that a link leads to: to make that would be to write outside.
-            let made = File::options().write(true).create_new(true).mode(fsys::FILE_MODE).open(&path);
-            let file = match made {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => match fs::symlink_metadata(&path) {
-                    Ok(meta) if meta.is_file() => File::options().append(true).open(&path),
-                    Ok(_) => return Err(Error::malformed("a regular file", "something else").in_file(&path)),
-                    Err(error) => Err(error),
-                },
-                made => made,
-            };
-            let file = match file {
-                // Whoever had it has just taken the installation back.
-                Err(error) if error.kind() == ErrorKind::NotFound && self.directory().is_dir() => continue,
-                file => file.map_err(io("cannot open"))?,
-            };
+            // Never one that a link leads to: to make that would be to write outside.
+            let mut options = File::options();
+            let file = fsys::open_regular(options.append(true).create(true).mode(fsys::FILE_MODE), &path)?;
+            let gone = || Error::io("cannot open", ErrorKind::NotFound.into()).in_file(&path);
+            let file = file.ok_or_else(gone)?;
             file.lock().map_err(io("cannot lock"))?;
             // Whoever had it may have taken the installation back, this file included.
             let held = file.metadata().map_err(io("cannot stat"))?.ino();

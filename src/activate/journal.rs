@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
 
 use crate::error::{Error, Result};
 use crate::fsys;
@@ -40,16 +42,21 @@ const COMPILED: &str = "compiled";
 const DIRECTORY: &str = "directory";
 
 impl Journal {
-    /// Reads the journal at `path`; nothing when there is none.
+    /// Reads the journal at `path`; nothing when there is none. What it names is going to be removed, so it must be this user's or root's.
     ///
     /// # Errors
-    /// It cannot be read, or is none.
+    /// It cannot be read, is none, or is somebody else's.
     pub fn read(path: &Path) -> Result<Option<Journal>> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("cannot read", error).in_file(path)),
-        };
+        let Some(mut file) = fsys::open_regular(File::options().read(true), path)? else { return Ok(None) };
+        let io = |e| Error::io("cannot read", e).in_file(path);
+        let (owner, user) = (file.metadata().map_err(io)?.uid(), geteuid().as_raw());
+        if owner != 0 && owner != user {
+            let expected = format!("a journal that belongs to user {user} or to root");
+            let help = format!("what it names could be anybody's: do this as user {owner}");
+            return Err(Error::unsupported(expected, format!("user {owner}'s"), help).in_file(path));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(io)?;
         let mut journal = Journal::default();
         for (number, line) in bytes.split(|b| *b == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
             let mut fields = line.splitn(3, |b| *b == b'\t');
@@ -204,7 +211,7 @@ mod tests {
         journal.write(&file).unwrap();
         assert_eq!(Journal::read(&file).unwrap().as_ref(), Some(&journal));
         let later = std::time::SystemTime::now() + std::time::Duration::from_secs(9);
-        fs::File::options().write(true).open(&theirs).unwrap().set_modified(later).unwrap();
+        File::options().write(true).open(&theirs).unwrap().set_modified(later).unwrap();
         let (removed, errors) = journal.remove_files(prefix);
         journal.remove_directories(prefix);
         assert_eq!((removed, errors.len()), (2, 0));
