@@ -82,8 +82,9 @@ class Finder:
     """Finds modules in stores; one object for the process."""
 
     def __init__(self, native, packages=(), log=None):
-        """Opens those of ``packages``, pairs of a root (or None) and a store's path, that every program imports from. The others wait until
-        something is found below their roots, for to open one takes as long as to import a small module. ``log`` takes a line of text.
+        """Opens ``packages``, pairs of a root (or None) and a store's path. Beside the standard library's, which every program imports from,
+        others wait until something is found below their roots, for to open one takes as long as to import a small module. ``log`` takes a
+        line of text.
         """
         self._packages = native
         self._log = log
@@ -95,8 +96,9 @@ class Finder:
         self.refused = []
         self._waiting = {}
         library = os.path.dirname(getattr(os, "__file__", ""))
+        beside = any(root == library for root, _ in packages)
         for root, path in packages:
-            if root and root[0] == "/" and root != library:
+            if beside and root and root[0] == "/" and root != library:
                 self._waiting[root.rstrip("/")] = path
             else:
                 self._open(root, path)
