@@ -244,8 +244,8 @@ impl Examination {
             .flat_map(|loaded| &loaded.stores)
     }
 
-    /// What is the matter, the cause first.
-    pub fn findings(&self) -> Vec<Finding> {
+    /// What is the matter, the cause first; `addresses` are those of [`Interpreter::addresses`].
+    pub fn findings(&self, addresses: Option<&Addresses>) -> Vec<Finding> {
         let finding = |reason: String, help: &str| Finding { reason, help: help.to_string() };
         let again = format!("run `pye install --venv {}` again", self.prefix);
         if self.switched_off {
@@ -280,7 +280,7 @@ impl Examination {
                 findings.push(finding(named, help));
             }
         }
-        if let Some(Addresses::Pinned { outdated, .. }) = self.addresses() {
+        if let Some(Addresses::Pinned { outdated, .. }) = addresses {
             let help = format!("run `pye pin --undo`, `pye pin` and `pye install`, each with --venv {}", self.prefix);
             findings.extend(outdated.iter().map(|path| {
                 finding(

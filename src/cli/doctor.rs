@@ -47,11 +47,12 @@ pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
     };
     let (interpreter, ended) = doctor::examine(&words)?;
     let portable = interpreter.servable().then_some("portable");
+    let addresses = interpreter.addresses();
     let report = Report {
         active: interpreter.active(),
         form: interpreter.has_image_form().then_some("image").or(portable),
-        findings: interpreter.findings(),
-        addresses: interpreter.addresses(),
+        findings: interpreter.findings(addresses.as_ref()),
+        addresses,
         interpreter,
         ended: crate::trace::describe(ended),
     };

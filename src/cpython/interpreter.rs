@@ -7,16 +7,14 @@ use std::ffi::{c_int, c_void};
 use pyo3::ffi;
 
 use crate::elf::notes::build_id;
-
-/// Longest build-id: a SHA-256.
-const MAX_BUILD_ID: usize = 32;
+use crate::image::MAX_BUILD_ID;
 
 /// A loaded ELF file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interpreter {
     /// What is added to the addresses in the file (`dlpi_addr`): 0 for an executable of fixed addresses.
     pub base: u64,
-    /// Its build-id; empty when it has none.
+    /// Its build-id; empty when it has none, or one that is too long for an image.
     pub build_id: Vec<u8>,
     /// Addresses of its writable segments, where static objects are.
     segments: Vec<(u64, u64)>,

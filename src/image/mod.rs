@@ -32,6 +32,9 @@ use crate::pye::Part;
 /// Version of the image's own tables. A reader uses no image of another one.
 pub const VERSION: u32 = 1;
 
+/// Longest build-id that a head has room for: a SHA-256's bytes. Linkers make 16 or 20.
+pub const MAX_BUILD_ID: usize = 32;
+
 /// Bytes of a page, as images divide themselves: what is checked and relocated at once.
 pub const PAGE: usize = 4096;
 
@@ -136,7 +139,7 @@ impl Build {
         out.put_u32(self.hexversion);
         out.put_u32(self.build_id.len() as u32);
         let mut build_id = self.build_id.clone();
-        build_id.resize(32, 0);
+        build_id.resize(MAX_BUILD_ID, 0);
         out.extend_from_slice(&build_id);
     }
 
@@ -151,11 +154,12 @@ impl Build {
         }
         let flags = cursor.u32()?;
         let (base, interpreter, hexversion, len) = (cursor.u64()?, cursor.u64()?, cursor.u32()?, cursor.u32()?);
-        let id = cursor.take(32)?;
+        let id = cursor.take(MAX_BUILD_ID)?;
         let build_id = id.get(..len as usize).filter(|_| id[len as usize..].iter().all(|b| *b == 0));
         let build_id = build_id.filter(|id| !id.is_empty()).map(<[u8]>::to_vec);
-        let build_id =
-            build_id.ok_or_else(|| Error::malformed("a build-id of 1 to 32 bytes", len.to_string()).at(28u64))?;
+        let build_id = build_id.ok_or_else(|| {
+            Error::malformed(format!("a build-id of 1 to {MAX_BUILD_ID} bytes"), len.to_string()).at(28u64)
+        })?;
         Ok((Build { base, interpreter, hexversion, build_id }, flags))
     }
 }
