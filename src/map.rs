@@ -97,7 +97,7 @@ const PIDFD_SELF_PROCESS: libc::c_int = -10001;
 /// Ranges that one call takes: `UIO_MAXIOV` of `linux/uio.h`.
 const RANGES: usize = 1024;
 
-/// A range of a file, mapped at a chosen address, privately: what is written stays in this process. Never unmapped.
+/// A range of a file, mapped privately: what is written stays in this process. Never unmapped.
 ///
 /// Its memory is used through raw pointers only, for whoever it is handed to writes to it as well.
 #[derive(Debug)]
@@ -129,6 +129,14 @@ impl Placed {
             return Err(Error::malformed(expected, format!("{:#x}", got.addr())));
         }
         Ok(Placed { start: address, len })
+    }
+
+    /// A range that somebody else has mapped in this way; its ends are multiples of the page's size.
+    ///
+    /// # Safety
+    /// It is so, it stays mapped, and nothing goes wrong where pages that are [given back](Placed::drop_pages) read as in the file again.
+    pub unsafe fn loaded(range: Range<usize>) -> Placed {
+        Placed { start: range.start, len: range.len() }
     }
 
     /// Gives back pages, in ranges of bytes from the start on, whose ends are multiples of the page's size: what was written there is lost, and they read as in the file again.

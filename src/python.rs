@@ -20,7 +20,8 @@ use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
 
 use crate::blob::{Kind, may_stay_mapped};
 use crate::cpython::constants::{self, Exchange, Nonce};
-use crate::cpython::live::{Live, Names, Wanted};
+use crate::cpython::live::{Live, Names, SETTLE, Wanted};
+use crate::cpython::own::Own;
 use crate::cpython::snapshot::Objects;
 use crate::cpython::text::{self, MappedText, Texts};
 use crate::cpython::{life, unmarshal};
@@ -96,6 +97,7 @@ impl LoaderBase {
             packages.with(|inner| {
                 inner.stores.iter_mut().for_each(Store::settle);
                 inner.images().for_each(Live::settle);
+                inner.settle_own(SETTLE);
             });
         }
         done
@@ -143,6 +145,9 @@ struct Inner {
     scratch: Scratch,
     /// Modules that were loaded with placeholders, texts put in their places, modules that had to be loaded whole.
     counts: [u64; 3],
+    /// This library, once its pages are to be given back; and modules loaded until that was last done.
+    own: Option<Own>,
+    settled: u64,
 }
 
 impl Inner {
@@ -150,6 +155,15 @@ impl Inner {
     fn covering(&mut self, place: &str) -> Option<(usize, &mut Store)> {
         let stores = self.stores.iter_mut().enumerate().filter(|(_, store)| store.covers(place).is_some());
         stores.min_by_key(|(_, store)| Reverse(store.root.len()))
+    }
+
+    /// Gives this library's own pages back if so many modules were loaded since that was last done.
+    fn settle_own(&mut self, least: u64) {
+        let loaded = self.stores.iter().map(|store| store.loaded).sum();
+        if loaded >= self.settled + least {
+            self.settled = loaded;
+            self.own.get_or_insert_with(Own::find).give_back();
+        }
     }
 
     /// The images in use.
@@ -205,6 +219,8 @@ impl Packages {
                 texts: None,
                 scratch: Scratch::default(),
                 counts: [0; 3],
+                own: None,
+                settled: 0,
             }),
             target,
             identity,
@@ -311,10 +327,11 @@ impl Packages {
 
     fn before_fork(&self) {
         self.with(|inner| {
-            inner.images().for_each(Live::before_fork);
+            let ready = inner.images().map(Live::before_fork).filter(|ready| *ready).count() > 0;
             // The tables that were read for it.
             inner.stores.iter_mut().for_each(|store| store.touched(1));
             inner.stores.iter_mut().for_each(Store::settle);
+            inner.settle_own(u64::from(!ready));
         });
     }
 

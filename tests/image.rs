@@ -337,6 +337,33 @@ fn references_do_not_grow() {
     }
 }
 
+/// Of the library itself: two megabytes that an import has in use are given back, but not what somebody else has written to.
+#[test]
+fn what_the_library_needs_no_more_is_given_back() {
+    const COUNT: usize = 40;
+    for python in imaged() {
+        let made = Made::with(python, |root| {
+            many(root, COUNT);
+            let imports: String = (0..COUNT).map(|n| format!("import many.m{n}\n")).collect();
+            tool::put(root.join("many/all.py"), format!("{imports}import __main__\nRESIDENT = __main__.resident()\n"));
+            tool::put(root.join("many/last.py"), "def run():\n    return True\n");
+        });
+        let args = [directory().join("own.py").into_os_string(), COUNT.to_string().into()];
+        for env in [&[][..], &[("PYE_IMAGE", "0")]] {
+            let (_, mut pye, status) = made.both(&args, env);
+            let told = succeeds(&mut pye);
+            let words: Vec<&str> = told.split_whitespace().collect();
+            let [meanwhile, after] = [0, 1].map(|n| words[n].parse::<u64>().expect("a number"));
+            assert!(
+                loaded(&reports(&status)) > COUNT as u64 && words[2] == "pye._finder",
+                "{}: {told}",
+                python.path.display()
+            );
+            assert!(after * 2 < meanwhile, "{}: {meanwhile} kB, {after} kB afterwards", python.path.display());
+        }
+    }
+}
+
 /// Every section damaged in many places: equal code or a fallback that says why; no process dies.
 #[test]
 fn damaged_images_are_refused_or_give_equal_code() {

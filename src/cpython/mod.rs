@@ -5,7 +5,8 @@
 //! - [`constants`]: the slots of constant tuples, which are exchanged after unmarshalling;
 //! - [`snapshot`], over [`code`] and `copy`: code and all it leads to, taken out of the interpreter for an [image](crate::image);
 //! - [`dump`]: constants, written to a [cache](crate::cache) as they are met;
-//! - [`live`] and [`cached`], over `pages`: images and caches in use.
+//! - [`live`] and [`cached`], over `pages`: images and caches in use;
+//! - [`interpreter`] and [`own`], over `loaded`: the interpreter's file, and that of this library.
 //!
 //! The modules in here may use `unsafe` for the extension module; DESIGN.md names those that do. All of it runs with the GIL held, in
 //! the one interpreter that [`crate::python`] accepts.
@@ -18,7 +19,9 @@ pub mod dump;
 pub mod interpreter;
 pub mod life;
 pub mod live;
+mod loaded;
 mod memory;
+pub mod own;
 mod pages;
 pub mod snapshot;
 pub mod text;

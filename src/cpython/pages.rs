@@ -50,6 +50,43 @@ pub(super) fn runs(range: Range<u32>, chosen: impl Fn(u32) -> bool) -> impl Iter
     })
 }
 
+/// Gives some pages of `ranges` back, which then read as in the file again: those that are `clean`, never written, and those that are only `read` if this process has not written to them. Of those
+/// that cannot be told, none.
+///
+/// One look at the table of pages saves a call for each run of pages that are not there; what is given back is so in one call, if the kernel can.
+pub(super) fn give_back(
+    placed: &Placed,
+    ranges: impl IntoIterator<Item = Range<u32>>,
+    clean: impl Fn(u32) -> bool,
+    read: impl Fn(u32) -> bool,
+) {
+    // The table counts the kernel's pages, which may be others.
+    let ours = rustix::param::page_size() == PAGE;
+    let table = ours.then(|| File::open("/proc/self/pagemap").ok()).flatten();
+    let mut dropped = Vec::new();
+    for pages in ranges.into_iter().filter(|pages| !pages.is_empty()) {
+        let bytes = |run: Range<u32>| run.start as usize * PAGE..run.end as usize * PAGE;
+        let Some(rows) = table.as_ref().and_then(|table| rows(placed, table, &pages)) else {
+            dropped.extend(runs(pages, &clean).map(bytes));
+            continue;
+        };
+        let row = |page: u32| crate::bytes::u64_at(&rows, (page - pages.start) as usize * 8).unwrap_or(WRITTEN);
+        let unwritten = |row: u64| row & (PRESENT | SWAPPED) == 0 || row & PRESENT != 0 && row & OF_FILE != 0;
+        let goes = |page: u32| unwritten(row(page)) && (clean(page) || read(page));
+        let there = |run: &Range<u32>| run.clone().any(|page| row(page) & PRESENT != 0);
+        dropped.extend(runs(pages.clone(), goes).filter(there).map(bytes));
+    }
+    placed.drop_pages(&dropped);
+}
+
+/// The kernel's rows of these pages in its table: eight bytes each. None where it cannot be read.
+fn rows(placed: &Placed, table: &File, pages: &Range<u32>) -> Option<Vec<u8>> {
+    let mut rows = vec![0; pages.len() * 8];
+    let first = placed.start() / PAGE + pages.start as usize;
+    table.read_exact_at(&mut rows, first as u64 * 8).ok()?;
+    Some(rows)
+}
+
 /// Pages of objects, mapped privately.
 #[derive(Debug)]
 pub(super) struct Pages {
@@ -82,41 +119,14 @@ impl Pages {
         (self.placed.start() + page as usize * PAGE) as *mut u64
     }
 
-    /// Gives some pages of `ranges` back, which then read as in the file again: those that are `clean`, never written, and those that are only `read` if this process has not written to them. Of those
-    /// that cannot be told, none.
-    ///
-    /// One look at the table of pages saves a call for each run of pages that are not there; what is given back is so in one call, if the kernel can.
+    /// As [`give_back`].
     pub(super) fn give_back(
         &self,
         ranges: impl IntoIterator<Item = Range<u32>>,
         clean: impl Fn(u32) -> bool,
         read: impl Fn(u32) -> bool,
     ) {
-        // The table counts the kernel's pages, which may be others.
-        let ours = rustix::param::page_size() == PAGE;
-        let table = ours.then(|| File::open("/proc/self/pagemap").ok()).flatten();
-        let mut dropped = Vec::new();
-        for pages in ranges.into_iter().filter(|pages| !pages.is_empty()) {
-            let bytes = |run: Range<u32>| run.start as usize * PAGE..run.end as usize * PAGE;
-            let Some(rows) = table.as_ref().and_then(|table| self.rows(table, &pages)) else {
-                dropped.extend(runs(pages, &clean).map(bytes));
-                continue;
-            };
-            let row = |page: u32| crate::bytes::u64_at(&rows, (page - pages.start) as usize * 8).unwrap_or(WRITTEN);
-            let unwritten = |row: u64| row & (PRESENT | SWAPPED) == 0 || row & PRESENT != 0 && row & OF_FILE != 0;
-            let goes = |page: u32| unwritten(row(page)) && (clean(page) || read(page));
-            let there = |run: &Range<u32>| run.clone().any(|page| row(page) & PRESENT != 0);
-            dropped.extend(runs(pages.clone(), goes).filter(there).map(bytes));
-        }
-        self.placed.drop_pages(&dropped);
-    }
-
-    /// The kernel's rows of these pages in its table: eight bytes each. None where it cannot be read.
-    fn rows(&self, table: &File, pages: &Range<u32>) -> Option<Vec<u8>> {
-        let mut rows = vec![0; pages.len() * 8];
-        let first = self.placed.start() / PAGE + pages.start as usize;
-        table.read_exact_at(&mut rows, first as u64 * 8).ok()?;
-        Some(rows)
+        give_back(&self.placed, ranges, clean, read);
     }
 
     /// Copies pages for this process at once, which are about to be written.

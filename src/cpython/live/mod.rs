@@ -39,7 +39,7 @@ use crate::pye::Part;
 use crate::pye::read::Pye;
 
 /// Modules after which pages are given back at the end of an import.
-const SETTLE: u32 = 32;
+pub const SETTLE: u64 = 32;
 
 /// `co_version`s that the images of this process have taken: of each the first, and the one after the last.
 static VERSIONS: Mutex<Vec<(u32, u32)>> = Mutex::new(Vec::new());
@@ -78,7 +78,7 @@ pub struct Live {
     /// The profile's modules are ready for children.
     forked: bool,
     /// Modules handed out since pages were last given back.
-    fresh: u32,
+    fresh: u64,
     /// Modules handed out.
     pub loaded: u64,
 }
@@ -267,16 +267,13 @@ impl Live {
         Ok(made)
     }
 
-    /// To be called before the process forks for the first time: what the profile's modules need is made ready, so that all children share it. Damage is left to be found by
-    /// whoever needs the page.
-    pub fn before_fork(&mut self) {
-        if std::mem::replace(&mut self.forked, true) {
-            return;
+    /// To be called before the process forks: the first time, what the profile's modules need is made ready, so that all children share it. Damage is left to be found by
+    /// whoever needs the page. Returns whether it was done now.
+    pub fn before_fork(&mut self) -> bool {
+        if std::mem::replace(&mut self.forked, true) || self.relocated() && self.relocate == Relocate::Lazy {
+            return false;
         }
         if self.relocated() {
-            if self.relocate == Relocate::Lazy {
-                return;
-            }
             // Templates of the profile's modules come first.
             let hot = self.space.image.starts[Area::Once as usize] + self.space.image.head.hot[Area::Once as usize];
             for number in 0..self.modules() as u32 {
@@ -296,6 +293,7 @@ impl Live {
             self.space.hash_hot();
         }
         self.give_back();
+        true
     }
 
     /// To be called when an import has ended: gives back pages that are not needed now, if enough modules were handed out to make that worth it.
