@@ -81,7 +81,7 @@ class Loader(LoaderBase, SourceFileLoader):
 class Finder:
     """Finds modules in stores; one object for the process."""
 
-    def __init__(self, native, packages=(), log=None):
+    def __init__(self, native, packages=(), log=lambda text: None):
         """Opens ``packages``, pairs of a root (or None) and a store's path. Beside the standard library's, which every program imports from,
         others wait until something is found below their roots, for to open one takes as long as to import a small module. ``log`` takes a
         line of text.
@@ -106,9 +106,11 @@ class Finder:
     def _open(self, root, path):
         try:
             self._packages.open(root, path, sys.path)
-        except OSError as error:
-            self.refused.append((path, str(error)))
-            self._log("not used: %s: %s" % (path, error))
+        except Exception as error:
+            # An import is under way, whoever asks for it.
+            reason = str(error) if isinstance(error, OSError) else "%s: %s" % (type(error).__name__, error)
+            self.refused.append((path, reason))
+            self._log("not used: %s: %s" % (path, reason))
             return
         if not self._forks and self._packages.has_images():
             self._forks = True
