@@ -65,9 +65,11 @@ def _activate(environment, tree, way, pye, package):
         packages.link_image(pye, tree, package, environment)
         activation = packages.activation(environment, pye, [(tree, package)], image=True, search=[tree])
         packages.require_image(environment, activation, "import argparse")
+    # It also writes the .pyc files of pye itself, which pip writes where it is installed: else each start compiles its sources.
+    variables = {**activation.environment(environment), "PYTHONDONTWRITEBYTECODE": ""}
     script = "import argparse; print(argparse.__file__)"
-    asked = subprocess.run(activation.command(environment, "-c", script), env=activation.environment(environment), check=True,
-                           stdout=subprocess.PIPE, universal_newlines=True)
+    asked = subprocess.run(activation.command(environment, "-c", script), env=variables, check=True, stdout=subprocess.PIPE,
+                           universal_newlines=True)
     if pathlib.Path(asked.stdout.strip()).parent != tree:
         raise RuntimeError("argparse comes from %s, expected from %s" % (asked.stdout.strip(), tree))
     return activation
