@@ -206,7 +206,8 @@ fn an_installation_is_active_and_leaves_no_trace() {
 /// Package files of a process that imports from the library, then from the environment.
 const OPENED: &str = "
 import json, os
-def opened(): return len({line.split()[-1] for line in open('/proc/self/maps') if line.rstrip().endswith('.pye')})
+def opened():
+    with open('/proc/self/maps') as maps: return len({line.split()[-1] for line in maps if line.rstrip().endswith('.pye')})
 try: import no_such_module
 except ImportError: pass
 print(opened(), len(json.__doc__) > 0, flush=True)

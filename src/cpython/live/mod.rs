@@ -68,6 +68,8 @@ pub fn sample_data(py: Python<'_>) -> PyResult<Vec<u8>> {
 #[derive(Debug)]
 pub struct Live {
     space: Space,
+    /// The characters of long text, which nobody writes to.
+    text: Option<Placed>,
     /// When pages are relocated, if they have to be.
     relocate: Relocate,
     names: Names,
@@ -139,18 +141,20 @@ impl Live {
         let (start, end) =
             text.fold((u64::MAX, 0), |(start, end), r| (start.min(r.start as u64), end.max(r.end as u64)));
         let (start, end) = (start / PAGE as u64 * PAGE as u64, end.next_multiple_of(PAGE as u64));
+        let mut placed = None;
         if start < end {
             if end > objects_at {
                 return Err("its text does not come before its objects".into());
             }
             let address = (head.base + start) as usize;
-            Placed::map(file, start, (end - start) as usize, address, false).map_err(|e| e.to_string())?;
+            placed = Some(Placed::map(file, start, (end - start) as usize, address, false).map_err(|e| e.to_string())?);
         }
         used.push(versions);
         let names = wanted.names.unwrap_or(Names::AtFork);
         let modules = image.len();
         Ok(Some(Live {
             space: Space::new(image, objects, mapped, objects.debug || names == Names::Intern),
+            text: placed,
             relocate,
             names,
             given: Set::new(modules),
@@ -306,6 +310,11 @@ impl Live {
     fn give_back(&mut self) {
         self.fresh = 0;
         self.space.give_back();
+        // Of text little is read, and sixteen pages are mapped around it.
+        if let Some(text) = &self.text {
+            let all = 0..text.len();
+            text.drop_pages(std::slice::from_ref(&all));
+        }
     }
 
     /// To be called when the interpreter ends (`life::at_end`): where it would free strings of the image that were interned, they are kept from that now.
