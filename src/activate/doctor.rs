@@ -244,7 +244,7 @@ impl Examination {
             .flat_map(|loaded| &loaded.stores)
     }
 
-    /// What is the matter, the cause first; `addresses` are those of [`Interpreter::addresses`].
+    /// What is the matter, the cause first; `addresses` are those of [`Self::addresses`].
     pub fn findings(&self, addresses: Option<&Addresses>) -> Vec<Finding> {
         let finding = |reason: String, help: &str| Finding { reason, help: help.to_string() };
         let again = format!("run `pye install --venv {}` again", self.prefix);
