@@ -83,8 +83,8 @@ class Finder:
 
     def __init__(self, native, packages=(), log=lambda text: None):
         """Opens ``packages``, pairs of a root (or None) and a store's path. Beside the standard library's, which every program imports from,
-        others wait until something is found below their roots, for to open one takes as long as to import a small module. ``log`` takes a
-        line of text.
+        others wait until something is found below their roots, or the process forks, for to open one takes as long as to import a small
+        module. ``log`` takes a line of text.
         """
         self._packages = native
         self._log = log
@@ -102,6 +102,8 @@ class Finder:
                 self._waiting[root.rstrip("/")] = path
             else:
                 self._open(root, path)
+        if self._waiting:
+            self._at_fork()
 
     def _open(self, root, path):
         try:
@@ -112,9 +114,19 @@ class Finder:
             self.refused.append((path, reason))
             self._log("not used: %s: %s" % (path, reason))
             return
-        if not self._forks and self._packages.has_images():
+        if self._packages.has_images():
+            self._at_fork()
+
+    def _at_fork(self):
+        if not self._forks:
             self._forks = True
-            os.register_at_fork(before=self._packages.before_fork)
+            os.register_at_fork(before=self._before_fork)
+
+    def _before_fork(self):
+        # Children share what is opened and made ready here.
+        self.open_for()
+        if self._packages.has_images():
+            self._packages.before_fork()
 
     def open_for(self, place=None):
         """Opens the stores that wait and whose root is above ``place``; without one, all."""
