@@ -6,7 +6,6 @@
 //!
 //! No lock is held while Python code may run: unmarshalling can start a garbage collection, which can import.
 
-use std::cmp::Reverse;
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -151,10 +150,12 @@ struct Inner {
 }
 
 impl Inner {
-    /// The store, and its number, that stands for a directory or file: the one with the innermost root, since site-packages lies inside the standard library's directory.
-    fn covering(&mut self, place: &str) -> Option<(usize, &mut Store)> {
-        let stores = self.stores.iter_mut().enumerate().filter(|(_, store)| store.covers(place).is_some());
-        stores.min_by_key(|(_, store)| Reverse(store.root.len()))
+    /// The store that stands for a directory or file, its number, and what is left of the path below its root. It is the one with the innermost root, since site-packages
+    /// lies inside the standard library's directory.
+    fn covering<'d>(&mut self, place: &'d str) -> Option<(usize, &mut Store, &'d str)> {
+        let stores = self.stores.iter_mut().enumerate();
+        let covering = stores.filter_map(|(i, store)| store.covers(place).map(|relative| (i, store, relative)));
+        covering.min_by_key(|(_, _, relative)| relative.len())
     }
 
     /// Gives this library's own pages back if so many modules were loaded since that was last done.
@@ -257,9 +258,8 @@ impl Packages {
 
     fn find<'py>(&self, py: Python<'py>, directory: &str, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let answer = self.with(|inner| {
-            let (i, store) = inner.covering(directory)?;
-            let relative = &directory[store.root.len()..];
-            Some((i, store.find(relative.strip_prefix('/').unwrap_or(relative), name, &self.target)))
+            let (i, store, relative) = inner.covering(directory)?;
+            Some((i, store.find(relative, name, &self.target)))
         });
         Ok(match answer {
             Some((store, Answer::Found(found))) => Some(found_tuple(store, found).into_pyobject(py)?.into_any()),
@@ -271,7 +271,7 @@ impl Packages {
 
     fn supply(&self, origin: &str) -> Option<FoundTuple> {
         self.with(|inner| {
-            let (i, store) = inner.covering(origin)?;
+            let (i, store, _) = inner.covering(origin)?;
             let found = store.supply(origin, &self.target, self.identity).ok().flatten();
             found.map(|found| found_tuple(i, found))
         })
@@ -327,7 +327,10 @@ impl Packages {
 
     fn before_fork(&self) {
         self.with(|inner| {
-            let ready = inner.images().map(Live::before_fork).filter(|ready| *ready).count() > 0;
+            let mut ready = false;
+            for live in inner.images() {
+                ready |= live.before_fork();
+            }
             // The tables that were read for it.
             inner.stores.iter_mut().for_each(|store| store.touched(1));
             inner.stores.iter_mut().for_each(Store::settle);

@@ -348,7 +348,7 @@ fn what_the_library_needs_no_more_is_given_back() {
             tool::put(root.join("many/all.py"), format!("{imports}import __main__\nRESIDENT = __main__.resident()\n"));
             tool::put(root.join("many/last.py"), "def run():\n    return True\n");
         });
-        let args = [directory().join("own.py").into_os_string(), COUNT.to_string().into()];
+        let args = [directory().join("own.py").into_os_string()];
         for env in [&[][..], &[("PYE_IMAGE", "0")]] {
             let (_, mut pye, status) = made.both(&args, env);
             let told = succeeds(&mut pye);

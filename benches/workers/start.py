@@ -66,7 +66,7 @@ def _activate(environment, tree, way, pye, package):
         activation = packages.activation(environment, pye, [(tree, package)], image=True, search=[tree])
         packages.require_image(environment, activation, "import argparse")
     # It also writes the .pyc files of pye itself, which pip writes where it is installed: else each start compiles its sources.
-    variables = {**activation.environment(environment), "PYTHONDONTWRITEBYTECODE": ""}
+    variables = activation.environment(environment, PYTHONDONTWRITEBYTECODE="")
     script = "import argparse; print(argparse.__file__)"
     asked = subprocess.run(activation.command(environment, "-c", script), env=variables, check=True, stdout=subprocess.PIPE,
                            universal_newlines=True)

@@ -91,7 +91,6 @@ class Finder:
         self._find = native.find
         self._hooks = None
         self._stock = False
-        self._forks = False
         # What could not be opened, as pairs of a path and a reason.
         self.refused = []
         self._waiting = {}
@@ -102,8 +101,6 @@ class Finder:
                 self._waiting[root.rstrip("/")] = path
             else:
                 self._open(root, path)
-        if self._waiting:
-            self._at_fork()
 
     def _open(self, root, path):
         try:
@@ -113,17 +110,9 @@ class Finder:
             reason = str(error) if isinstance(error, OSError) else "%s: %s" % (type(error).__name__, error)
             self.refused.append((path, reason))
             self._log("not used: %s: %s" % (path, reason))
-            return
-        if self._packages.has_images():
-            self._at_fork()
 
-    def _at_fork(self):
-        if not self._forks:
-            self._forks = True
-            os.register_at_fork(before=self._before_fork)
-
-    def _before_fork(self):
-        # Children share what is opened and made ready here.
+    def before_fork(self):
+        """Opens what waits, and makes images ready: so that children share it."""
         self.open_for()
         if self._packages.has_images():
             self._packages.before_fork()
@@ -131,7 +120,7 @@ class Finder:
     def open_for(self, place=None):
         """Opens the stores that wait and whose root is above ``place``; without one, all."""
         for root in list(self._waiting):
-            if place is None or (place.startswith(root) and place[len(root) :][:1] == "/"):
+            if place is None or place.startswith(root + "/"):
                 # Two threads can be here.
                 path = self._waiting.pop(root, None)
                 if path is not None:
@@ -225,4 +214,6 @@ def install(packages, log):
     """The finder of a process, for ``packages``; see ``Finder``."""
     native = Packages()
     native.keep_at_end()
-    return Finder(native, packages, log)
+    finder = Finder(native, packages, log)
+    os.register_at_fork(before=finder.before_fork)
+    return finder

@@ -40,7 +40,7 @@ impl<'a> Loaded<'a> {
 }
 
 /// Shows `look` the loaded file that has `address` in one of its segments. None when the loader does not tell of it.
-pub(super) fn of<R>(address: u64, look: impl FnOnce(Loaded<'_>) -> R) -> Option<R> {
+pub(super) fn of<R, F: FnOnce(Loaded<'_>) -> R>(address: u64, look: F) -> Option<R> {
     struct Search<F, R> {
         address: u64,
         look: Option<F>,
@@ -67,12 +67,8 @@ pub(super) fn of<R>(address: u64, look: impl FnOnce(Loaded<'_>) -> R) -> Option<
         1
     }
 
-    fn walk<F: FnOnce(Loaded<'_>) -> R, R>(search: &mut Search<F, R>) {
-        // SAFETY: `step` keeps to the protocol, and `search` outlives the call.
-        unsafe { libc::dl_iterate_phdr(Some(step::<F, R>), std::ptr::from_mut(search).cast()) };
-    }
-
     let mut search = Search { address, look: Some(look), found: None };
-    walk(&mut search);
+    // SAFETY: `step` keeps to the protocol, and `search` outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(step::<F, R>), (&raw mut search).cast()) };
     search.found
 }

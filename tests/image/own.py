@@ -1,21 +1,17 @@
 """Looks at the pages of the native library while many modules are imported, and once they have been: it gives back what it needs no more.
 
-    own.py COUNT    imports COUNT modules many.m0, many.m1, ...; prints kilobytes of the library in memory, while and after
+    own.py    imports many.all, which imports many modules; prints kilobytes of the library in memory, while and after
 """
 
-import sys
 
-count = int(sys.argv[1])
-
-
-def segments(write):
-    """Of the library's segments that can, or cannot, be written to: address, and kilobytes in memory."""
+def segments():
+    """Of the library's segments that cannot be written to: address, and kilobytes in memory."""
     found = []
     with open("/proc/self/smaps") as file:
         for line in file:
             words = line.split()
             if "-" in words[0]:
-                ours = words[-1].endswith("_native.abi3.so") and ("w" in words[1]) == write
+                ours = words[-1].endswith("_native.abi3.so") and "w" not in words[1]
                 start = int(words[0].partition("-")[0], 16)
             elif ours and words[0] == "Rss:":
                 found.append((start, int(words[1])))
@@ -23,7 +19,7 @@ def segments(write):
 
 
 def resident():
-    return sum(kilobytes for _, kilobytes in segments(False))
+    return sum(kilobytes for _, kilobytes in segments())
 
 
 def at(address):
@@ -36,7 +32,7 @@ def at(address):
 import many  # noqa: E402
 
 # As a debugger writes a breakpoint: where nothing is executed, in the ELF header's last bytes of e_ident, which nobody reads.
-header = min(start for start, _ in segments(False)) + 9
+header = min(start for start, _ in segments()) + 9
 before = at(header)
 with open("/proc/self/mem", "r+b", buffering=0) as file:
     file.seek(header)
