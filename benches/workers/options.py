@@ -24,7 +24,7 @@ Stages, at which memory is read while all workers live:
 Measurements:
   memory   the stages above                      time     start and imports, in fresh processes
   forecast what `pye estimate` says of it        requests requests per second (django)
-  start    ten small programs that import from a tree of 100 MB and more
+  start    ten small programs beside large packages: one of about 100 MB, and those of a whole installation
   steady   programs of pyperformance, and loops over the standard library, whose code comes from packages
   cache    200 MB of tuples, strings and numbers that forked workers read: pye.load against plain objects
 USS is Private_Clean + Private_Dirty, mean of the workers; total PSS is that of all workers and their parents. MB are 10^6 bytes.

@@ -7,12 +7,15 @@ from table import mb, table
 
 
 def start(found, markdown):
-    """Small programs from a large package."""
-    if not any(found["programs"].values()):
-        return ""
-    sizes = ", ".join("%s %s MB" % (name, mb(size)) for name, size in found["packages"].items())
-    about = "whole processes that import three modules, of a tree with %s MB of .pyc (packages: %s): median of %d rounds in turn"
-    return title(about % (mb(found["pyc"]), sizes or "none", _rounds(found["programs"])), markdown) + _programs(found["programs"], markdown)
+    """Small programs beside large packages."""
+    tables = []
+    for one in found:
+        if any(one["programs"].values()):
+            sizes = ", ".join("%s %s MB" % (name, mb(size)) for name, size in one["packages"].items())
+            about = "whole processes that import three modules; %s, of %s MB of .pyc (%s): median of %d rounds in turn"
+            about %= one["layout"], mb(one["pyc"]), sizes or "none", _rounds(one["programs"])
+            tables.append(title(about, markdown) + _programs(one["programs"], markdown))
+    return "\n".join(tables)
 
 
 def steady(found, markdown):

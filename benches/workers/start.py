@@ -1,5 +1,5 @@
-"""What a large package costs a small program: ten programs that import three standard modules each, from one tree that also holds
-site-packages, against stock from the same tree."""
+"""What large packages cost a small program, as `pye` lays packages out and from one of a hundred megabytes alone: ten programs that import three
+standard modules each, against stock from the same places."""
 import json
 import pathlib
 import shutil
@@ -8,6 +8,7 @@ import subprocess
 import attempts
 import packages
 import timing
+import ways
 from activation import Activation, Unavailable
 
 # The modules of each program: pure Python, and loaded by no interpreter that starts.
@@ -20,73 +21,91 @@ LEFT_OUT_WHEN_SMALL = ("test", "tests", "idlelib", "lib2to3", "pydoc_data", "tur
 
 
 def measure(environment, contenders, pye, rounds, small, unavailable, failed, note):
-    """{"pyc": bytes of all modules, "packages": bytes of the package of each contender, "programs": for each program {contender: seconds
-    of each round, from before the start of the process to its end}}. `small` leaves site-packages out."""
-    note("start: copying and compiling the tree")
-    tree = _tree(environment, small)
-    package = {"pye": environment.work / "start.pye", "pye-image": environment.work / "start-image.pye"}
-    activations = {}
-    for one in contenders:
-        note("start: preparing %s" % one.name)
-        with attempts.attempt(failed, "start, preparing: " + one.name):
-            try:
-                activations[one.name] = _activate(environment, tree, one.way, pye, package.get(one.way))
-            except Unavailable as reason:
-                unavailable["start: " + one.name] = str(reason)
-    able = [one for one in contenders if one.name in activations]
-    found = {
-        "pyc": sum(path.stat().st_size for path in tree.rglob("__pycache__/*.%s.pyc" % environment.about["cache_tag"])),
-        "packages": {one.name: package[one.way].stat().st_size for one in able if one.way in package},
-        "programs": {},
-    }
+    """For each layout {"layout": which, "pyc": bytes of all modules, "packages": bytes of the packages of each contender, "programs": for each
+    program {contender: seconds of each round, from before the start of the process to its end}}. `small` leaves all of it small."""
     for number, modules in enumerate(PROGRAMS):
-        script = environment.work / ("start-%d.py" % number)
-        script.write_text("".join("import %s\n" % name for name in modules.split()))
-        commands = {one.name: activations[one.name].command(environment, script) for one in able}
+        _script(environment, number).write_text("".join("import %s\n" % name for name in modules.split()))
+    note("start: copying and compiling the standard library")
+    tree = _tree(environment, small)
+    layouts = [("one package, of a copy of the standard library", [tree], [tree])]
+    if not small:
+        layouts.append(("the packages of the standard library and of site-packages", [environment.about[name] for name in ways.ROOTS], []))
+    return [_layout(*layout, environment, contenders, pye, rounds, unavailable, failed, note) for layout in layouts]
+
+
+def _layout(name, roots, search, environment, contenders, pye, rounds, unavailable, failed, note):
+    """One of them: a package for each of `roots`, the directories `search` on PYTHONPATH."""
+    activations, sizes = {}, {}
+    for one in contenders:
+        note("start, %s: preparing %s" % (name, one.name))
+        with attempts.attempt(failed, "start, preparing: %s, %s" % (name, one.name)):
+            try:
+                activations[one.name], sizes[one.name] = _activate(environment, roots, search, one.way, pye)
+            except Unavailable as reason:
+                unavailable["start, %s: %s" % (name, one.name)] = str(reason)
+    able = [one for one in contenders if one.name in activations]
+    tag = environment.about["cache_tag"]
+    programs = {}
+    for number, modules in enumerate(PROGRAMS):
+        commands = {one.name: activations[one.name].command(environment, _script(environment, number)) for one in able}
         variables = {one.name: activations[one.name].environment(environment) for one in able}
 
         def lasts(run, one):
-            note("start: program %d of %d, round %d of %d: %s" % (number + 1, len(PROGRAMS), run, rounds, one.name))
+            note("start, %s: program %d of %d, round %d of %d: %s" % (name, number + 1, len(PROGRAMS), run, rounds, one.name))
             return timing.lasts(commands[one.name], variables[one.name])
 
         # The first round is for what is read only once.
         times = attempts.in_turn(able, rounds + 1, failed, "start: " + modules, lasts)
-        found["programs"][modules] = {name: values[1:] for name, values in times.items()}
-    return found
+        programs[modules] = {name: values[1:] for name, values in times.items()}
+    return {
+        "layout": name,
+        # Below the standard library lies site-packages.
+        "pyc": sum(path.stat().st_size for path in {path for root in roots for path in pathlib.Path(root).rglob("__pycache__/*.%s.pyc" % tag)}),
+        "packages": {one.name: sizes[one.name] for one in able if sizes[one.name]},
+        "programs": programs,
+    }
 
 
-def _activate(environment, tree, way, pye, package):
+def _script(environment, number):
+    return environment.work / ("start-%d.py" % number)
+
+
+def _activate(environment, roots, search, way, pye):
+    """How a contender comes to import from `roots`, and how many bytes its packages have."""
+    files = []
     if way == "stock":
-        activation = Activation(variables={"PYTHONPATH": str(tree)})
-    elif way == "pye":
-        packages.link(pye, tree, package)
-        activation = packages.activation(environment, pye, [(tree, package)], image=False, search=[tree])
+        activation = Activation(variables={"PYTHONPATH": ":".join(map(str, search))} if search else {})
     else:
-        packages.link_image(pye, tree, package, environment)
-        activation = packages.activation(environment, pye, [(tree, package)], image=True, search=[tree])
-        packages.require_image(environment, activation, "import argparse")
-    # It also writes the .pyc files of pye itself, which pip writes where it is installed: else each start compiles its sources.
+        image = way == "pye-image"
+        for root in roots:
+            name = next((name for name in ways.ROOTS if root == environment.about[name]), "tree")
+            files.append(environment.work / ("start-%s%s.pye" % (name, "-image" if image else "")))
+            if image:
+                packages.link_image(pye, root, files[-1], environment)
+            else:
+                packages.link(pye, root, files[-1])
+        activation = packages.activation(environment, pye, list(zip(roots, files)), image=image, search=search)
+        if image:
+            packages.require_image(environment, activation, "import argparse")
+    # This writes the .pyc files of pye itself, too, which pip writes where it is installed, and those of the standard library that are missing: else each start compiles.
     variables = activation.environment(environment, PYTHONDONTWRITEBYTECODE="")
-    script = "import argparse; print(argparse.__file__)"
-    asked = subprocess.run(activation.command(environment, "-c", script), env=variables, check=True, stdout=subprocess.PIPE,
-                           universal_newlines=True)
-    if pathlib.Path(asked.stdout.strip()).parent != tree:
-        raise RuntimeError("argparse comes from %s, expected from %s" % (asked.stdout.strip(), tree))
-    return activation
+    for modules in PROGRAMS:
+        script = "import %s as last; print(last.__file__)" % ", ".join(modules.split())
+        asked = subprocess.run(activation.command(environment, "-c", script), env=variables, check=True, stdout=subprocess.PIPE, universal_newlines=True)
+        if not any(asked.stdout.startswith("%s/" % root) for root in roots):
+            raise RuntimeError("%s comes from %s, expected from %s" % (modules, asked.stdout.strip(), " or ".join(map(str, roots))))
+    return activation, sum(path.stat().st_size for path in files)
 
 
 def _tree(environment, small):
-    """One directory with the sources of the standard library and of site-packages, compiled there (a .pyc that says another place costs
-    stock time); made once for the same packages."""
+    """A directory with the sources of the standard library, its tests included, compiled there (a .pyc that says another place costs stock time); made once."""
     tree = environment.work / ("start-small" if small else "start")
     record = tree.with_suffix(".json")
-    content = {"python": environment.about["executable"], "version": environment.about["version"], "packages": environment.versions}
+    content = {"python": environment.about["executable"], "version": environment.about["version"]}
     if record.exists() and json.loads(record.read_text()) == content:
         return tree
     shutil.rmtree(str(tree), ignore_errors=True)
-    # The standard library last: it must not be hidden.
-    for root in ([] if small else ["site"]) + ["stdlib"]:
-        _copy_sources(pathlib.Path(environment.about[root]), tree, LEFT_OUT_WHEN_SMALL if small else ())
+    _copy_sources(pathlib.Path(environment.about["stdlib"]), tree, LEFT_OUT_WHEN_SMALL if small else ())
     # Some sources are for other versions, or wrong on purpose.
     subprocess.run([str(environment.python), "-m", "compileall", "-qq", "-j0", str(tree)], env=environment.base(),
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

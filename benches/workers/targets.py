@@ -103,8 +103,8 @@ def _times(results):
 
 
 def _python(results):
-    for what, programs, limit in (("small programs", (results.get("start") or {}).get("programs"), 1.00),
-                                  ("steady speed: time", results.get("steady"), 1.01)):
+    small = [("small programs, %s" % one["layout"], one["programs"], 1.00) for one in results.get("start") or []]
+    for what, programs, limit in small + [("steady speed: time", results.get("steady"), 1.01)]:
         if programs and all({report.BASE, IMAGE} <= set(times) for times in programs.values()):
             yield Row(what + ", geometric mean", over_programs(programs, IMAGE, report.BASE)[1], "≤", limit)
     for one in results.get("cache", []):

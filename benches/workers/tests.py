@@ -242,7 +242,7 @@ class Tests(unittest.TestCase):
                      {"workload": "django", "contender": "pye-image", "runs": runs("import", 0.5, 1.0)}],
             "requests": [{"workers": 4, "contender": "stock", "runs": runs("per_second", 100)},
                          {"workers": 4, "contender": "pye-image", "runs": runs("per_second", 98)}],
-            "start": {"programs": {"a": {"stock": [1.0], "pye-image": [1.0]}}},
+            "start": [{"layout": "one", "programs": {"a": {"stock": [1.0], "pye-image": [1.0]}}}],
             "steady": {"a": {"stock": [1.0], "pye-image": [1.02]}},
             "cache": [{"form": "pye.load", "file": 1, "size": 100_000_000, "rounds": [round_]}],
         }
