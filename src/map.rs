@@ -1,7 +1,8 @@
 //! Files mapped into memory. Mapping a file is unsafe because another process could change it underneath.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::ops::{Deref, Range};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
@@ -31,14 +32,15 @@ impl Map {
     /// # Errors
     /// As those of [`Map::open`], and those of `check`.
     pub fn open_checked(path: &Path, cap: u64, check: impl FnOnce(&File) -> Result<()>) -> Result<(File, Map)> {
-        // Asked before opening: that would wait for a writer where `path` is a pipe.
-        let meta = std::fs::metadata(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
+        // Not to wait for a writer where `path` is a pipe; of regular files it asks nothing.
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let file = opened.map_err(|e| Error::io("cannot open", e).in_file(path))?;
+        let meta = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?;
         if !meta.is_file() {
             return Err(Error::malformed("a regular file", "something else").in_file(path));
         }
-        let file = File::open(path).map_err(|e| Error::io("cannot open", e).in_file(path))?;
         check(&file)?;
-        let len = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?.len();
+        let len = meta.len();
         if len > cap {
             return Err(Error::limit("bytes", cap, len).in_file(path));
         }
@@ -137,6 +139,13 @@ impl Placed {
     /// It is so, it stays mapped, and nothing goes wrong where pages that are [given back](Placed::drop_pages) read as in the file again.
     pub unsafe fn loaded(range: Range<usize>) -> Placed {
         Placed { start: range.start, len: range.len() }
+    }
+
+    /// Takes it back, before anybody was given an address in it.
+    pub fn unmap(self) {
+        let start = std::ptr::without_provenance_mut(self.start);
+        // SAFETY: a whole mapping that `map` has made (what is only `loaded` is nobody's to take back, and never is); all addresses in it come from `start`, which the caller has told nobody of.
+        let _ = unsafe { rustix::mm::munmap(start, self.len) };
     }
 
     /// Gives back pages, in ranges of bytes from the start on, whose ends are multiples of the page's size: what was written there is lost, and they read as in the file again.

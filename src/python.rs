@@ -4,7 +4,7 @@
 //! It works in the first main interpreter of a process and in no other: sub-interpreters, and interpreters that are started after one has
 //! ended, cannot import it, and so import everything as usual.
 //!
-//! No lock is held while Python code may run: unmarshalling can start a garbage collection, which can import.
+//! No lock is held while Python code may run: unmarshalling can start a garbage collection, or call an audit hook, which can import.
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -15,15 +15,15 @@ use std::sync::{Mutex, OnceLock};
 use pyo3::exceptions::{PyImportError, PyMemoryError, PyOSError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyString, PyTuple};
 
 use crate::blob::{Kind, may_stay_mapped};
 use crate::cpython::constants::{self, Exchange, Nonce};
+use crate::cpython::life;
 use crate::cpython::live::{Live, Names, SETTLE, Wanted};
 use crate::cpython::own::Own;
 use crate::cpython::snapshot::Objects;
 use crate::cpython::text::{self, MappedText, Texts};
-use crate::cpython::{life, unmarshal};
 use crate::holes::Blob;
 use crate::image::{MAPPED, Relocate};
 use crate::pye::read::Pye;
@@ -150,12 +150,13 @@ struct Inner {
 }
 
 impl Inner {
-    /// The store that stands for a directory or file, its number, and what is left of the path below its root. It is the one with the innermost root, since site-packages
-    /// lies inside the standard library's directory.
-    fn covering<'d>(&mut self, place: &'d str) -> Option<(usize, &mut Store, &'d str)> {
+    /// The stores that stand for a directory or file, their numbers, and what is left of the path below their root. They are those with the innermost root, since site-packages
+    /// lies inside the standard library's directory; more than one where distributions have packages of their own.
+    fn covering<'d>(&mut self, place: &'d str) -> impl Iterator<Item = (usize, &mut Store, &'d str)> {
+        let innermost = self.stores.iter().filter_map(|store| Some(store.covers(place)?.len())).min();
         let stores = self.stores.iter_mut().enumerate();
-        let covering = stores.filter_map(|(i, store)| store.covers(place).map(|relative| (i, store, relative)));
-        covering.min_by_key(|(_, _, relative)| relative.len())
+        let covering = stores.filter_map(move |(i, store)| store.covers(place).map(|relative| (i, store, relative)));
+        covering.filter(move |(_, _, relative)| Some(relative.len()) == innermost)
     }
 
     /// Gives this library's own pages back if so many modules were loaded since that was last done.
@@ -237,10 +238,18 @@ impl Packages {
         })
     }
 
-    fn open(&self, py: Python<'_>, root: Option<&str>, path: &str, candidates: Vec<String>) -> PyResult<String> {
+    fn open(
+        &self,
+        py: Python<'_>,
+        root: Option<&str>,
+        path: &str,
+        candidates: Vec<Bound<'_, PyAny>>,
+    ) -> PyResult<String> {
         let refuse = |e: crate::error::Error| PyOSError::new_err(e.to_string());
         let mut store = Store::open(root, Path::new(path), self.identity).map_err(refuse)?;
         if root.is_none() {
+            // Of what is on `sys.path`, what is text, and UTF-8.
+            let candidates: Vec<String> = candidates.iter().filter_map(|entry| entry.extract().ok()).collect();
             store.find_root(&candidates).map_err(refuse)?;
         }
         let root = store.root.clone();
@@ -258,8 +267,9 @@ impl Packages {
 
     fn find<'py>(&self, py: Python<'py>, directory: &str, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let answer = self.with(|inner| {
-            let (i, store, relative) = inner.covering(directory)?;
-            Some((i, store.find(relative, name, &self.target)))
+            let mut answers =
+                inner.covering(directory).map(|(i, store, relative)| (i, store.find(relative, name, &self.target)));
+            answers.find(|(_, answer)| !matches!(answer, Answer::Ask))
         });
         Ok(match answer {
             Some((store, Answer::Found(found))) => Some(found_tuple(store, found).into_pyobject(py)?.into_any()),
@@ -271,9 +281,10 @@ impl Packages {
 
     fn supply(&self, origin: &str) -> Option<FoundTuple> {
         self.with(|inner| {
-            let (i, store, _) = inner.covering(origin)?;
-            let found = store.supply(origin, &self.target, self.identity).ok().flatten();
-            found.map(|found| found_tuple(i, found))
+            inner.covering(origin).find_map(|(i, store, _)| {
+                let found = store.supply(origin, &self.target, self.identity).ok().flatten()?;
+                Some(found_tuple(i, found))
+            })
         })
     }
 
@@ -479,21 +490,23 @@ impl Packages {
         origin: &Bound<'py, PyString>,
     ) -> Option<Bound<'py, PyAny>> {
         let record = u32::try_from(number).ok()?;
+        let begun = self.with(|inner| {
+            let Form::Mapped(live) = &mut inner.forms[store] else { return None };
+            let begun = live.begin(record, origin);
+            match &begun {
+                // Its record and tables were read.
+                Ok(_) => inner.stores[store].touched(1),
+                Err(_) => inner.stores[store].note(Reason::Image),
+            }
+            begun.ok().flatten()
+        })?;
+        // Whatever an audit hook objects to, it will say again of the portable form.
+        let made = begun.make(self.loads.bind(py)).ok()?;
         self.with(|inner| {
             let Form::Mapped(live) = &mut inner.forms[store] else { return None };
-            // No Python code runs in here: what is made is made by `marshal`, of plain constants.
-            match live.code(record, origin, self.loads.bind(py)) {
-                Ok(code) => {
-                    // Its record and tables were read.
-                    inner.stores[store].touched(1);
-                    inner.stores[store].loaded += u64::from(code.is_some());
-                    code
-                }
-                Err(_) => {
-                    inner.stores[store].note(Reason::Image);
-                    None
-                }
-            }
+            let code = live.code(py, &begun, &made);
+            inner.stores[store].loaded += u64::from(code.is_some());
+            code
         })
     }
 
@@ -581,7 +594,7 @@ impl Packages {
         number: usize,
         mut accept: impl FnMut(&mut Option<Texts>, &'static Pye<'static>, &Mark, &[u8]) -> bool,
     ) -> Result<(Bound<'py, PyAny>, usize), Reason> {
-        let mut scratch = self.with(|inner| {
+        let scratch = self.with(|inner| {
             let (pye, module) = inner.stores[store].module(number)?;
             let mut scratch = std::mem::take(&mut inner.scratch);
             let accept = |mark: &Mark, payload: &[u8]| accept(&mut inner.texts, pye, mark, payload);
@@ -590,8 +603,13 @@ impl Packages {
             Ok(scratch)
         })?;
         let bytes = scratch.bytes.len();
-        let code = unmarshal::loads(self.loads.bind(py), &mut scratch.bytes);
+        // An object of the interpreter's: unmarshalling can run other code (an audit hook, a finaliser), which may find it, and keep it.
+        let copy = PyBytes::new_with(py, bytes, |copy| {
+            copy.copy_from_slice(&scratch.bytes);
+            Ok(())
+        });
         self.keep(scratch);
+        let code = copy.and_then(|copy| self.loads.bind(py).call1((copy,)));
         match code {
             Ok(code) => Ok((code, bytes)),
             Err(error) if error.is_instance_of::<PyMemoryError>(py) => Err(Reason::Memory),

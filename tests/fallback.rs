@@ -169,6 +169,14 @@ fn hashes_are_held_against_sources_as_asked() {
                 let expected = if unchanged(check) { ("lib\n".into(), 3) } else { ("edited\n".into(), 2) };
                 assert_eq!(run(check), expected, "{mode} {check}");
             }
+            // Compiled anew, in place: the `.pyc` is another.
+            let lower = mode.to_lowercase().replace('_', "-");
+            let mut command = python.command();
+            command.args(["-m", "compileall", "-qf", "--invalidation-mode", &lower]).arg(&single);
+            assert!(command.env_remove("PYTHONDONTWRITEBYTECODE").status().unwrap().success());
+            for check in ["default", "always", "never"] {
+                assert_eq!(run(check), ("edited\n".into(), 2), "{mode} {check}, compiled anew");
+            }
         }
     }
 }

@@ -76,7 +76,9 @@ fn graph(minor: u8, debug: bool, package: &[u8], plans: &[Plan]) -> Build {
                     Ref::Object(code)
                 }
                 6 => {
-                    all.push(Ref::Object(build.code(true, "Class", &source, &last(&all), which % 50)));
+                    // A template stands in one place.
+                    let items = all.split_off(all.len().saturating_sub(which % 7));
+                    all.push(Ref::Object(build.code(true, "Class", &source, &items, which % 50)));
                     continue;
                 }
                 7 => build.number(u64::from(*n), 1 + which % 1200),

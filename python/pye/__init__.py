@@ -54,9 +54,11 @@ class _Activation:
         self._turn = [True]
 
     def find_spec(self, fullname, path=None, target=None):
-        if self.state != "waiting" or fullname.partition(".")[0] in _NOT_SERVED:
+        if self.state == "off" or fullname.partition(".")[0] in _NOT_SERVED:
             return None
-        self.open()
+        if self.state == "waiting":
+            self.open()
+        # A program that puts a copy of sys.meta_path back may have this one there again.
         if self.finder is None:
             return None
         return self.finder.find_spec(fullname, path, target)

@@ -11,6 +11,7 @@ import sys
 
 # Of modules that are always loaded. This file is imported while some other module is being looked for, which may be `importlib`: that
 # would then be loaded twice.
+import _frozen_importlib_external
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import (
     BYTECODE_SUFFIXES,
@@ -24,7 +25,13 @@ from _frozen_importlib_external import (
 from _imp import extension_suffixes
 from zipimport import zipimporter
 
+from pye import _Activation
 from pye._native import LoaderBase, Packages
+
+# What pye does in place of the stock import system, and leaves to it as soon as a program has put something else there.
+_FIND_SPEC = PathFinder.__dict__["find_spec"]
+_GET_CODE, _EXEC_MODULE = SourceFileLoader.get_code, SourceFileLoader.exec_module
+_GENUINE = all(function.__globals__ is vars(_frozen_importlib_external) for function in (_FIND_SPEC.__func__, _GET_CODE, _EXEC_MODULE))
 
 _path_entry_finder = PathFinder._path_importer_cache
 
@@ -47,9 +54,20 @@ def _are_stock(hooks):
         if hook is not zipimporter:
             try:
                 return _is_stock(hook("/"))
-            except ImportError:
+            except Exception:
+                # Not its path. Whatever else it raises, it will raise again when the stock finder asks.
                 return False
     return False
+
+
+def _is_replaced():
+    """Whether a program has put something in the place of what pye stands in for."""
+    return not (
+        _GENUINE
+        and PathFinder.__dict__.get("find_spec") is _FIND_SPEC
+        and SourceFileLoader.get_code is _GET_CODE
+        and SourceFileLoader.exec_module is _EXEC_MODULE
+    )
 
 
 class Loader(LoaderBase, SourceFileLoader):
@@ -98,7 +116,7 @@ class Finder:
         beside = any(root == library for root, _ in packages)
         for root, path in packages:
             if beside and root and root[0] == "/" and root != library:
-                self._waiting[root.rstrip("/")] = path
+                self._waiting.setdefault(root.rstrip("/"), []).append(path)
             else:
                 self._open(root, path)
 
@@ -122,8 +140,7 @@ class Finder:
         for root in list(self._waiting):
             if place is None or place.startswith(root + "/"):
                 # Two threads can be here.
-                path = self._waiting.pop(root, None)
-                if path is not None:
+                for path in self._waiting.pop(root, ()):
                     self._open(root, path)
 
     def end(self):
@@ -132,13 +149,16 @@ class Finder:
 
     def find_spec(self, fullname, path=None, target=None):
         """As ``PathFinder.find_spec``. None where that one should decide."""
+        if not self._is_next() or _is_replaced():
+            return None
         if path is None:
             path = sys.path
         find = self._find
         finders = sys.path_importer_cache
-        if sys.path_hooks != self._hooks:
-            self._hooks = list(sys.path_hooks)
-            self._stock = _are_stock(self._hooks)
+        # What the stock finder of a directory depends on; suffixes can be added.
+        if (sys.path_hooks, SOURCE_SUFFIXES, BYTECODE_SUFFIXES) != self._hooks:
+            self._stock = _are_stock(sys.path_hooks)
+            self._hooks = (sys.path_hooks[:], SOURCE_SUFFIXES[:], BYTECODE_SUFFIXES[:])
         name = fullname.rpartition(".")[2]
         for entry in path:
             if type(entry) is not str:
@@ -173,10 +193,24 @@ class Finder:
             if spec.loader is None:
                 # A portion of a namespace package: whether there are more is for PathFinder to say.
                 return None
-            if type(spec.loader) is SourceFileLoader:
+            # One that has got more than its name and its path is somebody's own.
+            if type(spec.loader) is SourceFileLoader and len(vars(spec.loader)) == 2:
                 self._supply(spec)
             return spec
         return None
+
+    def _is_next(self):
+        """Whether nobody stands between this finder and ``PathFinder``, or it is asked without standing on ``sys.meta_path``."""
+        following = iter(sys.meta_path)
+        for finder in following:
+            if finder is self:
+                break
+        else:
+            return True
+        for finder in following:
+            if type(finder) is not Finder and type(finder) is not _Activation:
+                return finder is PathFinder
+        return False
 
     def _spec(self, fullname, found):
         store, number, package, origin, cached = found

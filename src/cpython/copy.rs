@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -72,15 +73,19 @@ unsafe fn make_static(object: *mut ffi::PyObject) {
 
 /// Whether the interpreter frees, at its end, a `str` that was immortal before it was interned. Later releases of 3.12 do; earlier ones take it for their own from then on.
 pub(super) fn frees_interned(py: Python<'_>, immortal: u64) -> bool {
-    let mut object = PyString::new(py, "pye: interned when it was immortal").into_ptr();
-    // SAFETY: a str that nobody else knows, and that nobody ever frees; interning it makes it lead to itself, or to an equal one of an earlier call.
-    unsafe {
-        *object.cast::<u64>() = immortal;
-        ffi::PyUnicode_InternInPlace(&mut object);
-        let own = word32(object, text::STATE) & state::INTERNED == state::INTERNED;
-        make_static(object);
-        !own
-    }
+    // Asked once: a second str would lead to the first.
+    static FREES: OnceLock<bool> = OnceLock::new();
+    *FREES.get_or_init(|| {
+        let mut object = PyString::new(py, "pye: interned when it was immortal").into_ptr();
+        // SAFETY: a str that nobody else knows, and that nobody ever frees; interning it makes it lead to itself.
+        unsafe {
+            *object.cast::<u64>() = immortal;
+            ffi::PyUnicode_InternInPlace(&mut object);
+            let own = word32(object, text::STATE) & state::INTERNED == state::INTERNED;
+            make_static(object);
+            !own
+        }
+    })
 }
 
 impl Objects {

@@ -25,4 +25,3 @@ pub mod own;
 mod pages;
 pub mod snapshot;
 pub mod text;
-pub mod unmarshal;

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use super::snapshot::Objects;
 use crate::bytes::hex;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::{Build, PAGE};
 use crate::map::Placed;
 
@@ -101,8 +101,13 @@ impl Pages {
     /// Maps the bytes `extent` of `file` at `base` plus their offset. All are multiples of [`PAGE`].
     ///
     /// # Errors
-    /// The addresses are taken, or the kernel refuses.
+    /// The addresses are taken, the kernel refuses, or its pages have another size: to give one of ours back would give back its neighbours.
     pub(super) fn map(file: &File, base: u64, extent: Range<u64>, delta: u64) -> Result<Pages> {
+        let system = rustix::param::page_size();
+        if system != PAGE {
+            let help = "the portable form of packages works on such a system";
+            return Err(Error::unsupported(format!("a system with pages of {PAGE} bytes"), system.to_string(), help));
+        }
         let len = (extent.end - extent.start) as usize;
         let placed = Placed::map(file, extent.start, len, (base + extent.start) as usize, true)?;
         let count = (len / PAGE) as u32;

@@ -24,12 +24,10 @@ use super::copy::{self, Copy, type_of};
 use super::interpreter::Interpreter;
 use super::memory::{bytes, word, word32};
 use crate::image::graph::{Function, Graph, Kind, Module, Ref};
-use crate::image::shape::{Shape, Slot};
+use crate::image::shape::{MAX_TEMPLATES, Shape, Slot};
 
 /// Deepest nesting of what is copied: `marshal` itself stops at 2,000 levels.
 const MAX_DEPTH: usize = 2_000;
-/// Deepest nesting of class bodies that are copied for each load. Deeper ones are used where they are.
-const MAX_ONCE: usize = 64;
 
 /// How objects look in the running interpreter.
 #[derive(Debug)]
@@ -150,7 +148,7 @@ impl<'a> Snapshot<'a> {
                 return Err("not a code object".into());
             }
             // SAFETY: a code object that the caller keeps alive, with all it leads to.
-            let root = unsafe { self.code(code.as_ptr(), Some(MAX_ONCE), number, MAX_DEPTH)? };
+            let root = unsafe { self.code(code.as_ptr(), Some(MAX_TEMPLATES), number, MAX_DEPTH)? };
             self.graph.modules.push(Module { record, root, source });
             Ok(())
         });

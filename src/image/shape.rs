@@ -58,6 +58,9 @@ pub const VERSION: usize = 92;
 pub const FILENAME: usize = 112;
 /// Offset of `co_qualname` in code.
 pub const QUALNAME: usize = 128;
+/// Deepest nesting of templates, whose copies are made by recursion. Class bodies below that are used where they are.
+pub const MAX_TEMPLATES: usize = 64;
+
 /// A pointer of code, to an object. Never NULL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {

@@ -2,8 +2,10 @@
 //!
 //! Types are learnt from where objects stand (`types`). Of those that are not, numbers, only the head can be checked.
 
+use std::collections::HashMap;
 use std::ops::{Range, RangeInclusive};
 
+use super::fields;
 use super::read::{Entry, Image};
 use super::shape::{self, Shape, Type, state, text};
 use super::types::Types;
@@ -127,6 +129,8 @@ struct Walk<'i, 'a> {
     held: Vec<u32>,
     /// `co_version` of all code.
     versions: Vec<u32>,
+    /// Of each template, and each tuple of constants of one, how many templates it is in.
+    nested: HashMap<u64, usize>,
     /// Marked words that are pointers of objects.
     marked: u64,
     /// Objects looked at, again for each module that leads to them.
@@ -158,6 +162,7 @@ impl<'i, 'a> Walk<'i, 'a> {
             seen: vec![0; units],
             held: vec![0; image.pages() as usize],
             versions: Vec::new(),
+            nested: HashMap::new(),
             marked: 0,
             steps: 0,
         })
@@ -168,6 +173,7 @@ impl<'i, 'a> Walk<'i, 'a> {
         for number in 0..self.image.len() as u32 {
             let root = self.image.entry(number).root;
             self.known(root, Type::Code)?;
+            self.nested.insert(root, 0);
             for slot in shape::SLOTS {
                 if let To::Object(to) = self.pointer(root + slot.at as u64)? {
                     self.known(to, slot.kind)?;
@@ -342,6 +348,11 @@ impl<'i, 'a> Walk<'i, 'a> {
                 if kind == Type::Code {
                     let version = u32_at(self.bytes(at + shape::VERSION as u64, 4), 0).unwrap_or(0);
                     self.versions.push(version);
+                    let noted =
+                        |note: &&fields::Note| self.bytes(at + note.at as u64, note.len as u64).iter().any(|b| *b != 0);
+                    if let Some(note) = fields::notes(self.shape.minor).iter().find(noted) {
+                        return self.fail(at + note.at as u64, "code that nobody has used", note.name);
+                    }
                 } else if self.shape.items > shape::SMALLEST && word(shape::SMALLEST) != u64::MAX {
                     return self.fail(at, "a tuple without a hash", "one with it");
                 }
@@ -365,8 +376,65 @@ impl<'i, 'a> Walk<'i, 'a> {
                 })?;
             }
         }
+        if area == Area::Once {
+            self.template(object)?;
+        }
         self.marked += marked;
         Ok(())
+    }
+
+    /// That templates, which are copied by recursion, form a tree that is not too deep: a module's code in nothing, any other in one tuple, that of the constants of one template.
+    fn template(&mut self, object: Object) -> Result<()> {
+        let depth = self.nested.get(&object.at).copied();
+        match object.kind {
+            Type::Code => {
+                let slot = object.at + shape::CONSTANTS as u64;
+                let depth = depth.unwrap_or_default();
+                if let To::Object(constants) = self.pointer(slot)?
+                    && self.nested.insert(constants, depth).is_some()
+                    && !self.templates(constants)?.is_empty()
+                {
+                    return self.fail(
+                        slot,
+                        "constants of one template",
+                        "those of another, with a template among them",
+                    );
+                }
+            }
+            Type::Tuple => {
+                for (slot, template) in self.templates(object.at)? {
+                    let Some(depth) = depth else {
+                        return self.fail(slot, "a template among the constants of another", "one elsewhere");
+                    };
+                    if depth == shape::MAX_TEMPLATES || self.nested.insert(template, depth + 1).is_some() {
+                        let expected =
+                            format!("templates in one place each, nested at most {} deep", shape::MAX_TEMPLATES);
+                        return self.fail(slot, expected, "another");
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The templates among the items of the tuple at `at`, each with its slot.
+    fn templates(&self, at: u64) -> Result<Vec<(u64, u64)>> {
+        let mut found = Vec::new();
+        let (area, rest) = self.area(at)?;
+        let items = self.word(at + shape::SIZE as u64).min(rest / 8);
+        if area == Area::Once {
+            for i in 0..items {
+                let slot = at + self.shape.items as u64 + 8 * i;
+                if let To::Object(to) = self.pointer(slot)?
+                    && self.is_code(to)
+                    && self.area(to)?.0 == Area::Once
+                {
+                    found.push((slot, to));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// A `str`: its state, and its characters.

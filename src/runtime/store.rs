@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -460,6 +461,14 @@ impl Store {
         (state, row)
     }
 
+    /// How many of the directories that a package knows have changed since it was linked, whoever asked for them.
+    pub fn changed_directories(&mut self) -> u64 {
+        let Holding::Package(Mapped { pye, .. }) = self.holding else { return 0 };
+        let Ok(directories) = pye.directories() else { return 0 };
+        let rows = directories.iter().filter_map(|row| std::str::from_utf8(row.ok()?.path).ok());
+        rows.filter(|path| matches!(self.state(pye, path), (State::Changed, _))).count() as u64
+    }
+
     /// The module in the directory `relative` under `name`: found by dotted name, and really there.
     fn lookup(
         &mut self,
@@ -546,10 +555,26 @@ impl Store {
                     CheckHashes::Always => true,
                     CheckHashes::Never => false,
                 };
-                !look || verify::source_unchanged(&header, Path::new(origin)).is_ok()
+                match look {
+                    true => verify::source_unchanged(&header, Path::new(origin)).is_ok(),
+                    // Whatever the source is: it is the `.pyc` that counts, as long as it is this one.
+                    false => self.has_pyc(module),
+                }
             }
         };
         if good { Ok(()) } else { Err(Reason::Stale) }
+    }
+
+    /// Whether the `.pyc` of a module still has the head that it was linked with.
+    fn has_pyc(&self, module: &Module<'static>) -> bool {
+        let Ok(path) = std::str::from_utf8(module.path) else { return false };
+        let mut head = [0; 16];
+        let read = File::open(self.absolute("", path)).and_then(|mut file| file.read_exact(&mut head));
+        let record = &module.record;
+        read.is_ok()
+            && head[..4] == record.magic
+            && head[4..8] == record.flags.to_le_bytes()
+            && head[8..] == record.word
     }
 
     /// The single file for the module `name` in the directory `relative`.

@@ -53,13 +53,19 @@ impl Identity {
         };
         let (owner, mode) = (meta.uid(), meta.mode());
         if owner != 0 && owner != self.user && Some(owner) != self.sources {
-            let expected = format!("one that belongs to root, to user {} or to the owner of the sources", self.user);
+            let expected = format!(
+                "a file or directory that belongs to root, to user {} or to the owner of the sources",
+                self.user
+            );
             return refuse(expected, format!("user {owner}'s"));
         }
         let group = mode & GROUP_WRITES != 0 && meta.gid() != self.group && meta.gid() != 0;
         let others = mode & OTHERS_WRITE != 0;
         if (group || others) && !(sticky_helps && mode & STICKY != 0) {
-            return refuse("one that nobody else may write to".into(), format!("mode {:o}", mode & 0o7777));
+            return refuse(
+                "a file or directory that nobody else may write to".into(),
+                format!("mode {:o}", mode & 0o7777),
+            );
         }
         Ok(())
     }
@@ -72,7 +78,14 @@ impl Identity {
 pub fn check(file: &File, path: &Path, identity: Identity) -> Result<()> {
     let meta = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?;
     identity.check(&meta, false, path)?;
-    let directory = crate::fsys::parent(path);
+    check_directory(crate::fsys::parent(path), identity)
+}
+
+/// Checks the directory of files that are to be used.
+///
+/// # Errors
+/// It cannot be looked at, belongs to somebody else, or others may write to it.
+pub fn check_directory(directory: &Path, identity: Identity) -> Result<()> {
     let meta = std::fs::metadata(directory).map_err(|e| Error::io("cannot stat", e).in_file(directory))?;
     identity.check(&meta, true, directory)
 }

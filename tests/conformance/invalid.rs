@@ -780,6 +780,13 @@ fn broken_image(out: &mut Vec<(&'static str, Vec<u8>)>) {
     out.push(("v93_slot", long(patches, good.u64(image, patches) + 8)));
     out.push(("v94_fewer", word(68, good.u32(image, 68) - 1)));
     out.push(("v95_end", long(112, good.u64(image, 112) - 8)));
+    out.push(("v96_note", field(152, 1)));
+    out.push(("v97_twice", {
+        // The module among its own constants, in the place of a class.
+        let base = good.u64(image, 8);
+        let first = (to(24) - base) as usize - once + 24;
+        lie(&|f| f.set64(Part::ImageOnce, first, base + (once + code) as u64))
+    }));
 }
 
 fn name_at(parts: &Parts, at: u32) -> Vec<u8> {

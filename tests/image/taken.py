@@ -24,4 +24,9 @@ from imaged import classes, constants, hot  # noqa: E402
 assert hot.calls(100) and constants.in_mixed("x") and classes.Item("x").total(2) == 1.0
 store = pye.status()["activations"][0]["loaded"]["stores"][0]
 assert store["loaded"] >= 3, store
+if store["image"]["state"] != "mapped":
+    # A process that is refused is as it was.
+    with open("/proc/self/maps") as maps:
+        left = [line for line in maps if line.rstrip().endswith(package) and "%x-" % (address & 0xfff00000000) in line or package in line and "w" in line.split()[1]]
+    assert not left, left
 print(store["image"]["loaded"], store["image"]["state"])

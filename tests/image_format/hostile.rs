@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use pye::bytes::u64_at;
 use pye::error::Error;
 use pye::image::read::Image;
-use pye::image::{Area, BITS_ROW, HEAD_LEN, PAGE, shape};
+use pye::image::{Area, BITS_ROW, HEAD_LEN, PAGE, fields, shape};
 use pye::pye::read::Pye;
 use pye::pye::{NAMES, Part};
 use rayon::prelude::*;
@@ -308,6 +308,35 @@ fn objects_that_lead_elsewhere_are_named() {
             let other = f.u64(Part::Image, entry + 40) as usize - f.range(Part::ImageOnce).start;
             let version = f.u32(Part::ImageOnce, other + shape::VERSION);
             f.set32(Part::ImageOnce, root + shape::VERSION, version);
+        }),
+    );
+    // What an interpreter would take for its own notes.
+    for note in fields::notes(12) {
+        refused(note.name, "code that nobody has used", &slot(note.at, base));
+    }
+    // Templates, which are copied by recursion.
+    let constants = good.u64(Part::ImageOnce, root + 24) - at(Part::ImageOnce);
+    let items = constants as usize + 24;
+    let class = good.u64(Part::ImageOnce, items);
+    refused(
+        "a module among its own constants",
+        "templates in one place each",
+        &lie(|f| f.set64(Part::ImageOnce, items, base + f.u64(Part::Image, entry + 8))),
+    );
+    refused(
+        "the constants of another template",
+        "constants of one template",
+        &lie(|f| {
+            f.set64(Part::ImageOnce, (class - at(Part::ImageOnce)) as usize + 24, at(Part::ImageOnce) + constants)
+        }),
+    );
+    refused(
+        "a template among names",
+        "a template among the constants",
+        &lie(|f| {
+            let names = f.u64(Part::ImageOnce, root + 24);
+            f.set64(Part::ImageOnce, root + 32, names);
+            f.set64(Part::ImageOnce, root + 24, good.u64(Part::ImageOnce, (class - at(Part::ImageOnce)) as usize + 24));
         }),
     );
     // What is marked to be relocated.

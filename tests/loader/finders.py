@@ -3,14 +3,18 @@
     finders.py DIRECTORY    a directory outside sys.path, with edited.py
 """
 
+import sys
+
+# As it is before anything is looked for.
+first = sys.meta_path[:]
+
 import copy
 import importlib
 import importlib.util
 import os
 import pickle
 import site
-import sys
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder, ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, ModuleSpec, PathFinder, SourceFileLoader
 
 outside = sys.argv[1]
 lib = next(entry for entry in sys.path if os.path.basename(entry) == "lib" and os.path.exists(os.path.join(entry, "single.py")))
@@ -160,3 +164,107 @@ import single
 import twice
 
 print(single.__file__.replace(lib, "LIB"), twice.__file__.replace(lib, "LIB"), single.__spec__.origin == single.__file__)
+
+# What a program puts in the place of what pye stands in for has its say from then on, and no longer than it is there.
+sys.path[:] = [entry for entry in sys.path if type(entry) is str]
+
+
+def look(what):
+    forget("single")
+    try:
+        import single
+    except ImportError as error:
+        return print(what, type(error).__name__, error)
+    print(what, single.WHO, single.__dict__.pop("BY", None))
+
+
+class Between:
+    @staticmethod
+    def find_spec(fullname, path=None, target=None):
+        print("between", fullname)
+
+
+place = sys.meta_path.index(PathFinder)
+sys.meta_path.insert(place, Between)
+look("one between")
+sys.meta_path.remove(Between)
+
+
+class Replacing(PathFinder):
+    @classmethod
+    def find_spec(cls, fullname, path=None, target=None):
+        print("instead", fullname)
+        return super().find_spec(fullname, path, target)
+
+
+sys.meta_path[place] = Replacing
+look("another instead")
+del sys.meta_path[place]
+look("none")
+sys.meta_path.insert(place, PathFinder)
+original = PathFinder.__dict__["find_spec"]
+PathFinder.find_spec = classmethod(lambda cls, *arguments: print("patched", arguments[0]) or original.__func__(cls, *arguments))
+look("patched finder")
+PathFinder.find_spec = original
+get_code, exec_module = SourceFileLoader.get_code, SourceFileLoader.exec_module
+SourceFileLoader.get_code = lambda self, name: print("code of", name) or get_code(self, name)
+look("patched get_code")
+del SourceFileLoader.get_code
+
+
+def executed(self, module):
+    exec_module(self, module)
+    module.BY = "patched"
+
+
+SourceFileLoader.exec_module = executed
+look("patched exec_module")
+del SourceFileLoader.exec_module
+look("as it was")
+
+
+# A loader that is somebody's own by what it has been given.
+class Marking:
+    def __init__(self, entry):
+        if entry != "marking:":
+            raise ImportError
+
+    def find_spec(self, fullname, target=None):
+        spec = FileFinder(lib, (SourceFileLoader, [".py"])).find_spec(fullname)
+        if spec is not None:
+            spec.loader.mark = "mine"
+        return spec
+
+
+sys.path_hooks.append(Marking)
+sys.path.insert(0, "marking:")
+look("marked")
+print(sys.modules["single"].__loader__.mark)
+sys.path.remove("marking:")
+
+
+# Hooks are for entries of sys.path; what one raises for others nobody hears.
+def picky(entry):
+    if entry == "/":
+        raise PermissionError(entry)
+    raise ImportError
+
+
+sys.path_hooks.insert(0, picky)
+look("picky hook")
+sys.path_hooks.remove(picky)
+look("no picky hook")
+SOURCE_SUFFIXES.append(".own")
+sys.path_importer_cache.clear()
+look("more suffixes")
+SOURCE_SUFFIXES.remove(".own")
+sys.path_importer_cache.clear()
+# Not UTF-8.
+sys.path.insert(0, "\udce9")
+look("bytes that are no text")
+
+# sys.meta_path as it was before.
+sys.meta_path[:] = first
+look("restored")
+if "pye" in sys.modules:
+    assert type(sys.modules["single"].__loader__).__module__ == "pye._finder"

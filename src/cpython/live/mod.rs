@@ -85,6 +85,25 @@ pub struct Live {
     pub loaded: u64,
 }
 
+/// A module that is about to be handed out.
+#[derive(Debug)]
+pub struct Begun {
+    number: u32,
+    /// Addresses of slots, and the marshal data of what they are to hold.
+    to_make: Vec<(u64, &'static [u8])>,
+}
+
+impl Begun {
+    /// Makes what depends on the process, by `loads` (`marshal.loads`). That can run any code: an audit hook's.
+    ///
+    /// # Errors
+    /// Those of `loads`.
+    pub fn make<'py>(&self, loads: &Bound<'py, PyAny>) -> PyResult<Made<'py>> {
+        let made = |(slot, data): &(u64, &[u8])| Ok((*slot, loads.call1((PyBytes::new(loads.py(), data),))?));
+        self.to_make.iter().map(made).collect()
+    }
+}
+
 /// What a process asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
@@ -134,27 +153,32 @@ impl Live {
             return Err("its code versions are those of another image of this process".into());
         }
         let objects_at = image.starts[0];
-        let mapped = Pages::map(file, head.base, objects_at..image.starts[AREAS], delta).map_err(|e| e.to_string())?;
         // Text that headers in the image lead to; it comes before, and is nobody's to write.
         let payload = [Part::Str1, Part::Str2, Part::Str4].map(|part| pye.range(part as usize));
         let text = payload.iter().filter(|range| !range.is_empty());
         let (start, end) =
             text.fold((u64::MAX, 0), |(start, end), r| (start.min(r.start as u64), end.max(r.end as u64)));
         let (start, end) = (start / PAGE as u64 * PAGE as u64, end.next_multiple_of(PAGE as u64));
-        let mut placed = None;
-        if start < end {
-            if end > objects_at {
-                return Err("its text does not come before its objects".into());
-            }
-            let address = (head.base + start) as usize;
-            placed = Some(Placed::map(file, start, (end - start) as usize, address, false).map_err(|e| e.to_string())?);
+        if end > objects_at {
+            return Err("its text does not come before its objects".into());
         }
+        let address = (head.base + start) as usize;
+        let text = (start < end).then(|| Placed::map(file, start, (end - start) as usize, address, false));
+        let text = text.transpose().map_err(|e| e.to_string())?;
+        let mapped = match Pages::map(file, head.base, objects_at..image.starts[AREAS], delta) {
+            Ok(mapped) => mapped,
+            Err(error) => {
+                // A process that is refused is as it was.
+                text.into_iter().for_each(Placed::unmap);
+                return Err(error.to_string());
+            }
+        };
         used.push(versions);
         let names = wanted.names.unwrap_or(Names::AtFork);
         let modules = image.len();
         Ok(Some(Live {
             space: Space::new(image, objects, mapped, objects.debug || names == Names::Intern),
-            text: placed,
+            text,
             relocate,
             names,
             given: Set::new(modules),
@@ -185,16 +209,11 @@ impl Live {
         self.space.image.len()
     }
 
-    /// The code of the module with this record, found at `origin`; the first time only, for others may change what is shared. None: not from here.
+    /// Begins to hand out the module with this record, found at `origin`; the first time only, for others may change what is shared. None: not from here.
     ///
     /// # Errors
     /// The image is damaged there.
-    pub fn code<'py>(
-        &mut self,
-        record: u32,
-        origin: &Bound<'py, PyString>,
-        loads: &Bound<'py, PyAny>,
-    ) -> Result<Option<Bound<'py, PyAny>>, String> {
+    pub fn begin(&mut self, record: u32, origin: &Bound<'_, PyString>) -> Result<Option<Begun>, String> {
         let py = origin.py();
         // One of a subclass might run code of its own when compared.
         let Some(number) = self.space.image.find(record).filter(|_| origin.is_exact_instance_of::<PyString>()) else {
@@ -206,7 +225,10 @@ impl Live {
         let entry = self.space.image.entry(number);
         self.space.prepare_module(&entry)?;
         let root = self.root(&entry);
-        // SAFETY: the root of a module is a template of code in the image, whose pages are ready; it refers to its `co_filename`.
+        if !self.space.is_code_ready(&entry) {
+            return Err("the code of a module is not on its pages".into());
+        }
+        // SAFETY: the root of a module is a template of code in the image, whose pages are ready, as was just seen; it refers to its `co_filename`.
         let same = unsafe {
             let name = self.space.here(word(root, FILENAME));
             Bound::from_borrowed_ptr(py, name).eq(origin)
@@ -214,20 +236,31 @@ impl Live {
         if !same.unwrap_or(false) {
             return Ok(None);
         }
-        let Ok(made) = self.make(loads, &entry) else { return Ok(None) };
+        let patches = entry.patches.0..entry.patches.0 + entry.patches.1;
+        let to_make = patches.map(|row| {
+            let (slot, made) = self.space.image.patch(row);
+            Ok((self.space.base() + slot, self.space.image.made(made).map_err(|e| e.to_string())?))
+        });
+        Ok(Some(Begun { number, to_make: to_make.collect::<Result<_, String>>()? }))
+    }
+
+    /// The code of a module that was begun, with what was made for it. None: there is no memory.
+    pub fn code<'py>(&mut self, py: Python<'py>, begun: &Begun, made: &Made<'py>) -> Option<Bound<'py, PyAny>> {
+        self.fill(made);
         // Before a fork it is done for all children; here it would cost a process as much as it saves.
         if self.space.objects.debug || self.names == Names::Intern {
-            self.intern(number);
+            self.intern(begun.number);
         }
-        // SAFETY: as above; `made` has what the slots of this module are to hold.
-        let code = unsafe { self.space.copy(py, root, &made) };
+        let root = self.root(&self.space.image.entry(begun.number));
+        // SAFETY: as in `begin`, which made the pages ready; `made` has what the slots of this module are to hold.
+        let code = unsafe { self.space.copy(py, root, made) };
         if code.is_none() {
             // No memory; the portable form may have more luck, or say so.
             drop(PyErr::take(py));
         }
         self.loaded += u64::from(code.is_some());
         self.fresh += 1;
-        Ok(code)
+        code
     }
 
     /// The template of a module's code.
@@ -242,33 +275,19 @@ impl Live {
         }
     }
 
-    /// Makes what depends on the process, and puts it where functions refer to it. What slots of templates are to hold is returned.
-    fn make<'py>(&self, loads: &Bound<'py, PyAny>, entry: &Entry) -> PyResult<Made<'py>> {
-        let space = &self.space;
-        let mut made = Made::new();
-        if entry.patches.1 == 0 {
-            return Ok(made);
-        }
-        let patch = space.area(Area::Patch);
-        for row in entry.patches.0..entry.patches.0 + entry.patches.1 {
-            let (slot, number) = space.image.patch(row);
-            let data = space.image.made(number).map_err(|e| PyRuntimeError::new_err(e.to_string()))?;
-            let object = loads.call1((PyBytes::new(loads.py(), data),))?;
-            let slot = space.base() + slot;
-            if patch.contains(&slot) {
-                let slot = slot as *mut *mut ffi::PyObject;
-                // SAFETY: a slot of a tuple in the section of such tuples, on a page of this module, which is ready; slots are aligned, and inside
-                // (`Image::open`). The tuple lives forever, and so does the reference it gets. Another module may have filled it.
-                unsafe {
-                    if (*slot).is_null() {
-                        *slot = object.clone().into_ptr();
-                    }
+    /// Puts what was made for a module where its functions refer to it. What slots of templates are to hold is for `copy`.
+    fn fill(&self, made: &Made<'_>) {
+        let patch = self.space.area(Area::Patch);
+        for (slot, object) in made.iter().filter(|(slot, _)| patch.contains(slot)) {
+            let slot = *slot as *mut *mut ffi::PyObject;
+            // SAFETY: a slot of a tuple in the section of such tuples, on a page of this module, which is ready; slots are aligned, and inside
+            // (`Image::open`). The tuple lives forever, and so does the reference it gets. Another module may have filled it.
+            unsafe {
+                if (*slot).is_null() {
+                    *slot = object.clone().into_ptr();
                 }
-            } else {
-                made.insert(slot, object);
             }
         }
-        Ok(made)
     }
 
     /// To be called before the process forks: the first time, what the profile's modules need is made ready, so that all children share it. Damage is left to be found by

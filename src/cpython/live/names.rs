@@ -10,7 +10,8 @@ use super::space::Space;
 use crate::cpython::code::SIZE;
 use crate::cpython::copy::text_size;
 use crate::cpython::memory::word;
-use crate::image::{ALIGN, Area};
+use crate::image::shape::text;
+use crate::image::{ALIGN, Area, PAGE};
 
 /// What names are to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,12 +127,19 @@ impl Space {
 
     /// Marks strings as static, which the interpreter leaves alone when it frees interned strings at its end: those that the modules with their code at `roots`, whose pages must be
     /// ready, lead to, long text among them, and all that may have been interned without being theirs.
-    pub(super) fn keep_strings(&self, roots: Vec<*mut ffi::PyObject>) {
-        let all = self.objects.debug;
-        // SAFETY: a str of the image; the interpreter's end has the GIL.
+    pub(super) fn keep_strings(&mut self, roots: Vec<*mut ffi::PyObject>) {
+        // Names that a parent has interned before a fork, which made all their pages ready; in a debug build also those in whose place others were put.
+        let first = self.page_of(Area::Names);
+        let len = if self.objects.debug {
+            let pages = (self.image.size(Area::Names) / PAGE as u64) as u32;
+            (first..first + pages).take_while(|page| self.prepare(*page).is_ok()).count() as u64 * PAGE as u64
+        } else {
+            let len = self.image.head.names[0];
+            if self.are_ready(first..first + len.div_ceil(PAGE as u64) as u32) { len } else { 0 }
+        };
+        // SAFETY: a str of the image, on a page that is ready; the interpreter's end has the GIL.
         let keep = |object| unsafe { self.objects.keep(object) };
-        // Names that a parent has interned before a fork; in a debug build also those in whose place others were put.
-        self.strings(if all { self.image.size(Area::Names) } else { self.image.head.names[0] }, keep);
+        self.strings(len, keep);
         let inside = self.area(Area::Code).start..self.area(Area::Once).end;
         let mut seen: HashSet<u64> = roots.iter().map(|root| *root as u64).collect();
         let mut met = roots;
@@ -151,13 +159,15 @@ impl Space {
         }
     }
 
-    /// Calls `each` with the strings in the first `len` bytes of their section, one after the other.
+    /// Calls `each` with the strings in the first `len` bytes of their section, one after the other, as far as their heads lie there.
+    ///
+    /// Their pages must be ready.
     fn strings(&self, len: u64, mut each: impl FnMut(*mut ffi::PyObject)) {
         let mut at = self.area(Area::Names).start;
         let end = at + len;
-        while at < end {
+        while at + text::ASCII_HEAD as u64 <= end {
             let object = at as *mut ffi::PyObject;
-            // SAFETY: the section holds str objects one after the other, each at a multiple of 16 bytes, and then zeros.
+            // SAFETY: on pages that are ready, the section holds str objects one after the other, each at a multiple of 16 bytes, and then zeros.
             let Some(size) = (unsafe { text_size(object) }) else {
                 // What fills the last page.
                 return;

@@ -114,8 +114,19 @@ impl Space {
 
     /// Whether all pages of a module are fit for use.
     pub(super) fn is_ready(&self, entry: &Entry) -> bool {
-        let mut runs = self.image.runs(entry).into_iter().flatten();
-        runs.all(|(first, count)| (first..first + count).all(|page| self.ready.has(page)))
+        self.image.runs(entry).is_ok_and(|mut runs| runs.all(|(first, count)| self.are_ready(first..first + count)))
+    }
+
+    /// Whether the code object of a module, its code units apart, lies on pages that are fit for use.
+    pub(super) fn is_code_ready(&self, entry: &Entry) -> bool {
+        let page = |at: u64| ((at - self.image.starts[0]) / PAGE as u64) as u32;
+        let end = entry.root + self.objects.code.size as u64;
+        end <= self.image.starts[AREAS] && self.are_ready(page(entry.root)..page(end - 1) + 1)
+    }
+
+    /// Whether pages are fit for use.
+    pub(super) fn are_ready(&self, mut pages: Range<u32>) -> bool {
+        pages.all(|page| self.ready.has(page))
     }
 
     /// Gives back pages that were only mapped because they stand beside others, those of templates that were read to be copied, and, where nothing is relocated, those of data
