@@ -9,6 +9,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use tempfile::{NamedTempFile, TempPath};
+
 use crate::error::{Error, Result};
 use crate::limits::MAX_PYC_BYTES;
 
@@ -127,12 +129,7 @@ fn write_beside(
     check_replaceable(path)?;
     let directory = parent(path);
     // Under a name nobody can know before, which must be new (O_EXCL); with the mode it is to have from the start, so that nobody has it open who may not.
-    let temporary = tempfile::Builder::new()
-        .prefix(".")
-        .suffix(TEMPORARY)
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(directory)
-        .map_err(io("cannot create a file beside"))?;
+    let temporary = temporary(directory, mode).map_err(io("cannot create a file beside"))?;
     // Tells `remove_leftover` of another process that this one is alive. Advisory: where locks are missing, age must do.
     let _ = temporary.as_file().try_lock_shared();
     fill(temporary.as_file()).map_err(|e| e.in_file(path))?;
@@ -141,6 +138,33 @@ fn write_beside(
     }
     temporary.persist(path).map_err(|e| Error::io("cannot move into place", e.error).in_file(path))?;
     Ok(())
+}
+
+fn temporary(directory: &Path, mode: u32) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(".")
+        .suffix(TEMPORARY)
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(directory)
+}
+
+/// A name in the directory of `path` for a file that is written in several steps before it is moved there.
+///
+/// # Errors
+/// No file can be made there.
+pub fn temporary_beside(path: &Path) -> Result<TempPath> {
+    let made = temporary(parent(path), FILE_MODE)
+        .map_err(|e| Error::io("cannot create a file in", e).in_file(parent(path)))?;
+    Ok(made.into_temp_path())
+}
+
+/// That a file can be written at `path`: to be asked before work that would be lost.
+///
+/// # Errors
+/// Its directory is not there, or not to be written to, or what is at `path` may not be replaced.
+pub fn check_writable(path: &Path) -> Result<()> {
+    check_replaceable(path)?;
+    temporary_beside(path).map(drop)
 }
 
 /// That a file may take the place of what is at `path`: a file, a link to one or nothing. To rename one over a device, as root can, would break the system.

@@ -377,6 +377,12 @@ fn doctor_names_what_keeps_it_from_being_active() {
     assert!(environment.reasons(&["-S"], &[]).contains("-S"));
     assert!(environment.reasons(&[], &[("PYE", "0")]).contains("PYE=0"));
     assert_eq!(environment.doctor(&["-I", "-X", "dev"], &[]).1, 0);
+    // What a distribution that is installed later does.
+    let site = environment.venv.join(format!("lib/python{}/site-packages", python.name()));
+    put(site.join("later.py"), "");
+    assert!(environment.reasons(&[], &[]).contains("1 directory has changed below"));
+    environment.install();
+    assert_eq!(environment.doctor(&[], &[]).1, 0);
     let share = environment.venv.join("share/pye");
     let package = fs::read_dir(&share)
         .unwrap()
@@ -403,6 +409,38 @@ fn doctor_names_what_keeps_it_from_being_active() {
     check("gone", "cannot open");
     fs::remove_file(share.join("manifest")).unwrap();
     assert!(environment.reasons(&[], &[]).contains("manifest"));
+}
+
+#[test]
+fn a_profile_is_kept_for_later_installations() {
+    let Some(python) = served().into_iter().find(|python| python.at_least(3, 12)) else { return };
+    let environment = Environment::new(python);
+    let before = environment.tree();
+    let file = environment.home().join("app.profile");
+    let install = |more: &[&dyn AsRef<OsStr>]| {
+        let words: Vec<&dyn AsRef<OsStr>> =
+            [&[&"install", &"--venv", &environment.venv as &dyn AsRef<OsStr>], more].concat();
+        let done = output(&mut environment.pye(&words));
+        (done.status.code(), [done.stdout, done.stderr].map(|text| String::from_utf8(text).unwrap()).concat())
+    };
+    // Before anything is written.
+    let (status, said) = install(&[&"--profile", &file]);
+    assert!(status == Some(1) && said.contains("app.profile: cannot read"), "{said}");
+    assert!(environment.tree() == before);
+    put(&file, "pye-profile\t1\nprocesses\t1\t1\nmodule\t1\t/nowhere.py\n");
+    assert!(install(&[]).1.contains("without a profile"));
+    assert!(install(&[&"--profile", &file]).1.contains("share/pye/profile"));
+    fs::remove_file(&file).unwrap();
+    let (status, said) = install(&[]);
+    assert!(status == Some(0) && said.contains("share/pye/profile"), "{said}");
+    // What no process would use is not made.
+    let share = environment.venv.join("share/pye");
+    fs::set_permissions(&share, fs::Permissions::from_mode(0o777)).unwrap();
+    let (status, said) = install(&[]);
+    assert!(status == Some(1) && said.contains("mode 777") && said.contains("chmod go-w"), "{said}");
+    fs::set_permissions(&share, fs::Permissions::from_mode(0o755)).unwrap();
+    quiet(&mut environment.pye(&[&"uninstall", &"--venv", &environment.venv]));
+    assert!(environment.tree().keys().eq(before.keys()));
 }
 
 #[test]
@@ -502,6 +540,26 @@ fn run_becomes_the_command() {
         output(&mut environment.pye(&[&"run", &"--package", &"/does/not/exist", &"--", &python, &"-c", &"pass"]));
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("/does/not/exist"));
+    // No package; and no program, for which nothing is linked.
+    let text = environment.home().join("text");
+    put(&text, "no package");
+    let wrong = output(&mut environment.pye(&[&"run", &"--package", &text, &"--", &python, &"-c", &"pass"]));
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("ELF"));
+    fs::remove_dir_all(&cache).unwrap();
+    let nothing = output(&mut environment.pye(&[&"run", &"--", &"no-such-program"]));
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("cannot run no-such-program"));
+    assert!(!cache.exists());
+    // Packages of single distributions.
+    let distributions = environment.home().join("distributions");
+    let site = site.join("site-packages");
+    quiet(common::bare(&python).args(["-m", "compileall", "-q"]).arg(&site));
+    quiet(&mut environment.pye(&[&"link", &"--per-distribution", &"-o", &distributions, &site]));
+    assert!(fs::read_dir(&distributions).unwrap().count() >= 1);
+    let named = format!("{}={}", site.display(), distributions.display());
+    let served = output(&mut environment.pye(&[&"run", &"-p", &named, &"--", &python, &"-c", &IMPORTS]));
+    assert!(String::from_utf8_lossy(&served.stdout).contains("True"), "{served:?}");
 }
 
 #[test]

@@ -259,6 +259,10 @@ fn what_cannot_be_looked_into_is_said() {
     let other = package.profile();
     let output = inspect(&[other.to_str().unwrap(), "--dirty", pid]);
     assert!(error(&output).contains("expected a process that maps an image and may be read, got none"));
+    // As the usage line has it: files after the processes.
+    let output = inspect(&["--dirty", pid, other.to_str().unwrap()]);
+    assert!(error(&output).contains("expected a process that maps an image and may be read, got none"));
+    assert!(error(&inspect(&["--dirty", other.to_str().unwrap()])).contains("the number of a process"));
     // One of two is no process.
     let mut ended = Command::new("true").spawn().unwrap();
     ended.wait().unwrap();

@@ -373,6 +373,44 @@ fn distributions_get_a_package_each() {
 }
 
 #[test]
+fn what_cannot_be_linked_as_asked_leaves_what_was_there() {
+    let place = Place::new();
+    let tree = place.modules("tree", &["a.pyc", "b/__init__.pyc"]);
+    let output = place.at("p.pye");
+    good(&[&"link", &tree, &"--output", &output]);
+    let before = fs::read(&output).unwrap();
+    let interpreter = "/no/such/python";
+    let profile = place.at("no.profile");
+    let python = &common::pythons().iter().rfind(|p| p.at_least(3, 12)).expect("CPython 3.12 or later").path;
+    let link: Args<'_> = &[&"link", &"--output", &output];
+    let said = |more: Args<'_>| fails(&[link, more].concat());
+    let report = bad(&[&"link", &"--output", &output, &place.at("missing")]);
+    assert!(
+        messages(&report["failed"])[0].contains("missing") && report["packages"] == Value::Array(Vec::new()),
+        "{report:#}"
+    );
+    assert!(said(&[&tree, &"--image", &"--python", &interpreter]).contains(interpreter));
+    assert!(said(&[&tree, &"--image", &"--python", python, &"--profile", &profile]).contains("no.profile"));
+    assert!(said(&[&tree, &tree, &"--image", &"--python", python]).contains("one directory"));
+    assert!(fs::read(&output).unwrap() == before);
+    assert_eq!(fs::read_dir(place.0.path()).unwrap().count(), 2, "nothing is left beside it");
+}
+
+#[test]
+fn a_comparison_with_nothing_does_not_pass() {
+    let place = Place::new();
+    let tree = place.modules("tree", &["a.pyc"]);
+    let output = place.at("p.pye");
+    good(&[&"link", &tree, &"--output", &output]);
+    good(&[&"verify", &output, &"--against", &tree]);
+    let missing = place.at("missing");
+    assert!(fails(&[&"verify", &output, &"--against", &missing]).contains("no such directory"));
+    fs::create_dir(&missing).unwrap();
+    let report = bad(&[&"verify", &output, &"--against", &missing]);
+    assert!(messages(&report["bad"])[0].contains("something to compare with"), "{report:#}");
+}
+
+#[test]
 fn distributions_of_a_virtual_environment_get_a_package_each() {
     let python =
         common::pythons().iter().rfind(|p| p.version.0 == 3 && has_ensurepip(p)).expect("a Python 3 with ensurepip");

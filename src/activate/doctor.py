@@ -19,7 +19,8 @@ def examine(runtime=runtime):
         "debug": hasattr(sys, "gettotalrefcount"),
         "gil": "t" not in getattr(sys, "abiflags", ""),
         "prefix": sys.prefix,
-        "runtime": None if file is None else os.fsdecode(file),
+        # Python 2 has text as bytes.
+        "runtime": None if file is None else getattr(os, "fsdecode", str)(file),
         "runtime_start": start,
         "no_site": bool(flags.no_site),
         "ignore_environment": bool(flags.ignore_environment),

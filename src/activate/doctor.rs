@@ -14,6 +14,8 @@ use super::image::POSSIBLE;
 use super::interpreter::LOADABLE;
 use crate::error::{Error, Result};
 use crate::image::{MAPPED, Relocate};
+use crate::runtime;
+use crate::runtime::trust::Identity;
 
 /// Run in the interpreter in place of the program.
 const EXAMINER: &str = concat!(include_str!("runtime.py"), include_str!("doctor.py"));
@@ -288,6 +290,19 @@ impl Examination {
                     &help,
                 )
             }));
+        }
+        for store in self.stores().filter(|_| status.activations.iter().any(|each| each.origin == "pye install")) {
+            let identity = Identity::of_process();
+            let opened = identity
+                .and_then(|identity| runtime::store::Store::open(Some(&store.root), Path::new(&store.path), identity));
+            if let Ok(changed @ 1..) = opened.map(|mut store| store.changed_directories()) {
+                let directories = if changed == 1 { "directory has" } else { "directories have" };
+                let reason = format!(
+                    "{changed} {directories} changed below {} since it was linked: what is there is imported as ever",
+                    store.root
+                );
+                findings.push(finding(reason, &again));
+            }
         }
         if findings.is_empty() && !self.active() {
             findings.push(finding("no package was opened".into(), &again));

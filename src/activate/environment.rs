@@ -7,6 +7,10 @@ use std::str::FromStr;
 
 use super::place::Place;
 use crate::error::{Error, Result};
+use crate::limits::MAX_PYE_BYTES;
+use crate::map::Map;
+use crate::pye::read::Pye;
+use crate::tree::{self, PYE};
 
 /// `0` switches pye off, whatever else is set or installed.
 pub const SWITCH: &str = "PYE";
@@ -57,11 +61,11 @@ impl Entry {
         text
     }
 
-    /// The same with absolute paths, which mean the same in every child.
+    /// The same with absolute paths, which mean the same in every child; of a directory with package files, one for each of these.
     ///
     /// # Errors
-    /// The store is not there, the root is no directory, or a path holds what joins or parts entries.
-    pub fn resolve(&self) -> Result<Entry> {
+    /// The store is not there or is none, the root is no directory, or a path holds what joins or parts entries.
+    pub fn resolve(&self) -> Result<Vec<Entry>> {
         let absolute = |path: &Path| {
             let path = std::path::absolute(path).map_err(|e| Error::io("cannot find", e).in_file(path))?;
             std::fs::metadata(&path).map_err(|e| Error::io("cannot find", e).in_file(&path))?;
@@ -74,8 +78,27 @@ impl Entry {
         if entry.store.as_os_str().as_bytes().contains(&b'=') {
             return Err(Error::malformed("a path without =, which parts root and file", "one").in_file(&entry.store));
         }
-        Ok(entry)
+        if !entry.store.is_dir() {
+            is_package(&entry.store)?;
+            return Ok(vec![entry]);
+        }
+        let listing = std::fs::read_dir(&entry.store).map_err(|e| Error::io("cannot list", e).in_file(&entry.store))?;
+        let files = listing.filter_map(|file| Some(file.ok()?.path()));
+        let mut packages: Vec<PathBuf> = files.filter(|path| tree::has_suffix(path, &[PYE])).collect();
+        packages.retain(|path| is_package(path).unwrap_or(false));
+        packages.sort();
+        Ok(match packages.is_empty() {
+            true => vec![entry],
+            false => packages.into_iter().map(|store| Entry { root: entry.root.clone(), store }).collect(),
+        })
     }
+}
+
+/// Whether the `.pye` file at `path` is a package.
+fn is_package(path: &Path) -> Result<bool> {
+    let map = Map::open(path, MAX_PYE_BYTES)?;
+    let pye = Pye::open(&map).map_err(|e| e.in_file(path))?;
+    Ok(pye.header().is_package())
 }
 
 /// The variables to set for a command so that `entries` are active in it, before those of a `pye run` around this one: names and

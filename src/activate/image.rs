@@ -40,6 +40,21 @@ pub fn is_possible(interpreter: &Interpreter) -> bool {
     POSSIBLE.contains(&(major, minor)) && interpreter.gil
 }
 
+/// That they can be made for an interpreter.
+///
+/// # Errors
+/// They cannot.
+pub fn check(interpreter: &Interpreter) -> Result<()> {
+    if is_possible(interpreter) {
+        return Ok(());
+    }
+    let (major, minor, micro) = interpreter.version;
+    let got = format!("{} {major}.{minor}.{micro}", interpreter.implementation);
+    let help = "leave the image out: the portable form serves this interpreter";
+    let error = Error::unsupported("CPython 3.12 to 3.15 with the global interpreter lock for an image", got, help);
+    Err(error.in_file(&interpreter.executable))
+}
+
 /// An image to be made.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
@@ -72,15 +87,7 @@ impl Job<'_> {
     /// No image is possible for the interpreter, it cannot be run, or the package cannot be read or written. It is as it was then.
     pub fn build(self, progress: &dyn Fn(u64)) -> Result<Built> {
         let Job { interpreter, place, file, root, profile, relocate } = self;
-        if !is_possible(interpreter) {
-            let (major, minor, micro) = interpreter.version;
-            return Err(Error::unsupported(
-                "CPython 3.12 to 3.15 with the global interpreter lock for an image",
-                format!("{} {major}.{minor}.{micro}", interpreter.implementation),
-                "leave the image out: the portable form serves this interpreter",
-            )
-            .in_file(&interpreter.executable));
-        }
+        check(interpreter)?;
         let io = |doing| move |e| Error::io(doing, e).in_file(&interpreter.executable);
         let mut child = Command::new(&interpreter.executable)
             .args(["-I", "-S", "-B", "-c", SCRIPT])

@@ -27,6 +27,8 @@ use crate::error::{Error, Result};
 use crate::fsys;
 use crate::image::Relocate;
 use crate::link;
+use crate::profile::Profile;
+use crate::runtime::trust::{self, Identity};
 
 /// The name of the file in site-packages.
 pub const PTH: &str = "pye.pth";
@@ -55,6 +57,11 @@ impl Layout {
 
     fn journal(&self) -> PathBuf {
         self.directory().join("journal")
+    }
+
+    /// The profile that images are laid out by, until another is given.
+    fn profile(&self) -> PathBuf {
+        self.directory().join("profile")
     }
 
     /// Makes the directory and locks it as long as the returned handle, and all that child processes have of it, live. The journal is
@@ -112,7 +119,7 @@ pub struct Options<'a> {
     pub compile: bool,
     /// Whether to give packages images, where the interpreter allows it.
     pub image: bool,
-    /// The profile that these are laid out by.
+    /// The profile that these are laid out by; without one, that of the installation before.
     pub profile: Option<&'a Path>,
     /// When processes relocate them.
     pub relocate: Relocate,
@@ -140,6 +147,8 @@ pub struct Installed {
     pub packages: Vec<Package>,
     /// Sources that had no `.pyc` and have one now.
     pub compiled: usize,
+    /// The profile that images are laid out by, where there is one.
+    pub profile: Option<PathBuf>,
 }
 
 /// Whether an interpreter's installation is active: its `.pth` and its manifest are there.
@@ -159,8 +168,12 @@ pub fn install(
 ) -> Result<Installed> {
     interpreter.check()?;
     check_place(interpreter)?;
+    // Before anything is changed.
+    options.profile.map(Profile::read).transpose()?;
     let layout = Layout::new(&interpreter.prefix);
     let (lock, old, made) = layout.make()?;
+    // What others may write to no process would use.
+    trust::check_directory(&layout.directory(), Identity::of_process()?.serving(&interpreter.prefix))?;
     let first = old.is_none();
     let mut journal = old.unwrap_or(made);
     let result = install_locked(interpreter, place, options, progress, &layout, &mut journal, &lock);
@@ -187,9 +200,15 @@ fn install_locked(
     let roots = Root::of(interpreter);
     let files: Vec<PathBuf> =
         roots.iter().enumerate().map(|(index, root)| layout.directory().join(root.package_name(index))).collect();
-    let own = [&[pth.clone(), layout.manifest(), layout.lock_file()][..], &files].concat();
+    let mut own = [&[pth.clone(), layout.manifest(), layout.lock_file()][..], &files].concat();
+    let profile = Some(layout.profile()).filter(|kept| options.profile.is_some() || kept.is_file());
+    own.extend(profile.clone());
     own.iter().for_each(|path| journal.own(prefix, path));
     journal.write(&layout.journal())?;
+    if let Some(given) = options.profile {
+        let text = fs::read(given).map_err(|e| Error::io("cannot read", e).in_file(given))?;
+        fsys::write(&layout.profile(), &text)?;
+    }
 
     let text = pth_text(place, interpreter);
     // Written again it would change the time of site-packages, which the packages of a running installation know.
@@ -230,7 +249,7 @@ fn install_locked(
             place,
             file: &file,
             root: &root.directory,
-            profile: options.profile,
+            profile: profile.as_deref(),
             relocate: options.relocate,
         });
         let image = image.and_then(|job| job.build_if_possible(report.pyc_bytes, progress));
@@ -244,7 +263,7 @@ fn install_locked(
     fsys::write(&layout.manifest(), &manifest)?;
     journal.drop_own_but(prefix, &own);
     journal.write(&layout.journal())?;
-    Ok(Installed { pth, packages, compiled })
+    Ok(Installed { pth, packages, compiled, profile: profile.filter(|_| options.image) })
 }
 
 /// That pye may write into the installation, and is then seen by its interpreter.

@@ -79,16 +79,18 @@ impl Interpreter {
             .map_err(|e| Error::io("cannot run the interpreter", e).in_file(executable))?;
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         let last = |text: &str| text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing").to_string();
+        // A program that is no Python may repeat all of the script.
+        let short = |text: String| text.chars().take(200).collect::<String>();
         if !output.status.success() {
             return Err(Error::unsupported(
                 "a Python interpreter that runs",
-                format!("{}: {}", output.status, last(&err)),
+                format!("{}: {}", output.status, short(last(&err))),
                 "run it by hand to see what is wrong with it",
             )
             .in_file(executable));
         }
         serde_json::from_str(&last(&out)).map_err(|e| {
-            Error::malformed("an interpreter's account of itself", format!("{:?} ({e})", last(&out)))
+            Error::malformed("an interpreter's account of itself", format!("{:?} ({e})", short(last(&out))))
                 .in_file(executable)
         })
     }
@@ -104,7 +106,7 @@ impl Interpreter {
             Err(Error::unsupported(
                 "CPython 3.9 to 3.15 with the global interpreter lock",
                 got,
-                "choose another interpreter with --python, or the virtual environment of one with --venv",
+                "choose another interpreter, or the virtual environment of one",
             )
             .in_file(&self.executable))
         };

@@ -75,8 +75,8 @@ pub(crate) struct Options {
     /// Compare the pages of images that these live processes have copied with the files: tell for each changed word which object and field it is, and why it
     /// was written. Needs what a debugger needs: to be root, or the same user where the kernel lets processes be traced
     #[arg(long, value_name = "PID", num_args = 1.., conflicts_with_all = ["module", "modules", "directories", "blobs", "dump", "heap", "histogram"],
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
-    dirty: Vec<u32>,
+          value_parser = dirty_argument)]
+    dirty: Vec<DirtyArgument>,
 
     /// With --dirty: tell which functions that ran are not named by this profile of `pye trace`
     #[arg(long, value_name = "FILE", requires = "dirty")]
@@ -96,12 +96,38 @@ pub(crate) struct Options {
     command: Vec<OsString>,
 }
 
+/// What follows `--dirty`: processes, and then, as the usage line has it, files.
+#[derive(Clone, Debug)]
+enum DirtyArgument {
+    Process(u32),
+    File(PathBuf),
+}
+
+fn dirty_argument(text: &str) -> Result<DirtyArgument, String> {
+    match text.parse() {
+        Ok(pid @ 1..=0x7fff_ffff) => Ok(DirtyArgument::Process(pid)),
+        _ if Path::new(text).is_file() => Ok(DirtyArgument::File(text.into())),
+        _ => Err("expected the number of a process, or a file".into()),
+    }
+}
+
 pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
     if options.histogram {
         return histogram(options);
     }
     if !options.dirty.is_empty() {
-        return dirty::run(&options.dirty, &options.paths, options.profile.as_deref(), options.top, options.format);
+        let mut files = options.paths.clone();
+        let mut processes = Vec::new();
+        for argument in &options.dirty {
+            match argument {
+                DirtyArgument::Process(pid) => processes.push(*pid),
+                DirtyArgument::File(path) => files.push(path.clone()),
+            }
+        }
+        if processes.is_empty() {
+            anyhow::bail!("--dirty: expected the number of a process, got only files");
+        }
+        return dirty::run(&processes, &files, options.profile.as_deref(), options.top, options.format);
     }
     let [path] = &options.paths[..] else {
         anyhow::bail!("expected one FILE, got {}: several need --histogram", options.paths.len());

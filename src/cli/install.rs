@@ -59,7 +59,8 @@ pub(crate) struct Options {
     #[arg(long)]
     no_image: bool,
 
-    /// Lay images out by this profile of use, which `pye trace` writes: what it names is packed together
+    /// Lay images out by this profile of use, which `pye trace` writes: what it names is packed together. It is kept for later installations,
+    /// until another is given or `pye uninstall` takes all back
     #[arg(long, value_name = "FILE", conflicts_with = "no_image")]
     profile: Option<PathBuf>,
 
@@ -81,6 +82,8 @@ struct Report {
     python_package: PathBuf,
     compiled: usize,
     packages: Vec<Package>,
+    /// The profile that images are laid out by.
+    profile: Option<PathBuf>,
     failed: Vec<Problem>,
 }
 
@@ -108,8 +111,9 @@ pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
         relocate: options.relocate,
     };
     let installed = linking(|step| install::install(&interpreter, &place, how, step))?;
-    options.format.print(&report(&interpreter, &place, &installed), text)?;
-    Ok(Status::Done)
+    let report = report(&interpreter, &place, &installed);
+    options.format.print(&report, text)?;
+    Ok(if report.failed.is_empty() { Status::Done } else { Status::BadInput })
 }
 
 fn built(package: &install::Package) -> Option<&Built> {
@@ -134,6 +138,7 @@ fn report(interpreter: &Interpreter, place: &Place, installed: &Installed) -> Re
         python_package: place.package().to_path_buf(),
         compiled: installed.compiled,
         packages: installed.packages.iter().map(package).collect(),
+        profile: installed.profile.clone(),
         failed: installed
             .packages
             .iter()
@@ -163,6 +168,15 @@ fn text(report: &Report) -> String {
             ]
         }),
     ));
+    if report.packages.iter().any(|package| package.image.is_some()) {
+        out.push_str(&match &report.profile {
+            Some(profile) => format!("images laid out by the profile {}\n", profile.display()),
+            None => {
+                "images laid out without a profile of use: `pye trace` makes one, `pye install --profile` uses it\n"
+                    .into()
+            }
+        });
+    }
     out.push_str(&format!("active in every Python {} process of {}\n", report.version, report.prefix.display()));
     out
 }

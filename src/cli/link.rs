@@ -2,13 +2,14 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::activate::image::{Built, Job};
+use crate::activate::image::{self, Built, Job};
 use crate::activate::interpreter::Interpreter;
 use crate::activate::place::Place;
 use crate::blob::Store;
 use crate::fsys;
 use crate::image::Relocate;
 use crate::link::{self, Duplicate, distributions};
+use crate::profile::Profile;
 use crate::tree::{self, Filter, Found, PYC, PYE, SO, has_suffix};
 use serde::Serialize;
 
@@ -133,29 +134,45 @@ pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
         if options.per_distribution { &options.output } else { fsys::parent(&options.output) },
         true,
     );
+    // What can be wrong is found before anything is linked, and what was there before is replaced by nothing less than all that was asked for.
+    let wanted = options.image.then(|| Wanted::of(&paths, options, host)).transpose()?;
     let mut report = Report { failed: errors.iter().map(Problem::from).collect(), ..Report::default() };
+    if files.is_empty() && !errors.is_empty() {
+        options.format.print(&report, text)?;
+        return Ok(Status::BadInput);
+    }
     if options.per_distribution {
         fsys::make_directories(&options.output)?;
         let (groups, errors) = distributions::group(&paths, files);
         report.failed.extend(errors.iter().map(Problem::from));
         for (name, files) in groups {
-            link(&files, &options.output.join(format!("{name}.pye")), options, &mut report)?;
+            let output = options.output.join(format!("{name}.pye"));
+            link(&files, &output, &output, options, &mut report)?;
         }
+    } else if let Some(wanted) = wanted {
+        fsys::check_replaceable(&options.output)?;
+        let beside = fsys::temporary_beside(&options.output)?;
+        link(&files, &beside, &options.output, options, &mut report)?;
+        // Tells other processes that clean up that it is not abandoned.
+        let held = std::fs::File::open(&beside)?;
+        let _ = held.try_lock_shared();
+        wanted.build(&beside, options, &mut report)?;
+        beside
+            .persist(&options.output)
+            .map_err(|e| crate::error::Error::io("cannot move into place", e.error).in_file(&options.output))?;
     } else {
-        link(&files, &options.output, options, &mut report)?;
-        if options.image {
-            image(&paths, options, host, &mut report)?;
-        }
+        link(&files, &options.output, &options.output, options, &mut report)?;
     }
     options.format.print(&report, text)?;
     let bad = !report.failed.is_empty() || report.packages.iter().any(|p| !p.kept_raw.is_empty());
     Ok(if bad { Status::BadInput } else { Status::Done })
 }
 
-fn link(files: &[Found], output: &Path, options: &Options, report: &mut Report) -> anyhow::Result<()> {
+/// Links the package that is to be `output`, and for now is `file`.
+fn link(files: &[Found], file: &Path, output: &Path, options: &Options, report: &mut Report) -> anyhow::Result<()> {
     // Every byte is read once and written about once.
     let bar = progress(files, 2, "linking");
-    let linked = link::link(files, output, options.split.into(), &|bytes| bar.inc(bytes))?;
+    let linked = link::link(files, file, options.split.into(), &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     report.failed.extend(linked.failed.iter().map(Problem::from));
     report.packages.push(Package {
@@ -176,30 +193,44 @@ fn link(files: &[Found], output: &Path, options: &Options, report: &mut Report) 
     Ok(())
 }
 
-/// Gives the package that has just been written an image.
-fn image(paths: &[PathBuf], options: &Options, host: &Host, report: &mut Report) -> anyhow::Result<()> {
-    let [root] = paths else {
-        anyhow::bail!("--image takes one directory, the one the package stands for on sys.path")
-    };
-    let python = options.python.as_deref().or(host.interpreter()).unwrap_or(Path::new("python3"));
-    let interpreter = Interpreter::ask(python)?;
-    let place = Place::find(Some(&interpreter), host.package())?;
-    let root = std::path::absolute(root)?;
-    let Some(package) = report.packages.last_mut() else { return Ok(()) };
-    let bar = byte_bar(package.pyc_bytes, "laying out");
-    let job = Job {
-        interpreter: &interpreter,
-        place: &place,
-        file: &options.output,
-        root: &root,
-        profile: options.profile.as_deref(),
-        relocate: options.relocate,
-    };
-    let built = job.build(&|n| bar.inc(n))?;
-    bar.finish_and_clear();
-    package.file_bytes = built.file_bytes;
-    package.image = Some(built);
-    Ok(())
+/// What an image is made with.
+struct Wanted {
+    interpreter: Interpreter,
+    place: Place,
+    root: PathBuf,
+}
+
+impl Wanted {
+    fn of(paths: &[PathBuf], options: &Options, host: &Host) -> anyhow::Result<Wanted> {
+        let [root] = paths else {
+            anyhow::bail!("--image takes one directory, the one the package stands for on sys.path")
+        };
+        let python = options.python.as_deref().or(host.interpreter()).unwrap_or(Path::new("python3"));
+        let interpreter = Interpreter::ask(python)?;
+        image::check(&interpreter)?;
+        options.profile.as_deref().map(Profile::read).transpose()?;
+        let place = Place::find(Some(&interpreter), host.package())?;
+        Ok(Wanted { interpreter, place, root: std::path::absolute(root)? })
+    }
+
+    /// Gives the package in `file`, the last one of the report, an image.
+    fn build(&self, file: &Path, options: &Options, report: &mut Report) -> anyhow::Result<()> {
+        let Some(package) = report.packages.last_mut() else { return Ok(()) };
+        let bar = byte_bar(package.pyc_bytes, "laying out");
+        let job = Job {
+            interpreter: &self.interpreter,
+            place: &self.place,
+            file,
+            root: &self.root,
+            profile: options.profile.as_deref(),
+            relocate: options.relocate,
+        };
+        let built = job.build(&|n| bar.inc(n))?;
+        bar.finish_and_clear();
+        package.file_bytes = built.file_bytes;
+        package.image = Some(built);
+        Ok(())
+    }
 }
 
 /// Duplicates that are listed for people.
@@ -215,6 +246,10 @@ fn text(report: &Report) -> String {
         if let Some(more @ 1..) = package.duplicates.len().checked_sub(SHOWN) {
             out.push_str(&format!("{} more (--json lists all)\n", count(more as u64, "duplicate")));
         }
+    }
+    if report.packages.is_empty() {
+        out.push_str("nothing is linked\n");
+        return out;
     }
     if let [package] = &report.packages[..] {
         out.push_str(&merging(package));

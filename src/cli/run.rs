@@ -31,8 +31,8 @@ use crate::fsys;
 #[derive(clap::Args)]
 #[command(after_help = "Exit status: the command's; 1 it could not be run, 2 wrong usage.")]
 pub(crate) struct Options {
-    /// A package file, a single .pye file or a directory of such, and the directory on sys.path that it stands for (by default found by
-    /// the sources that are there)
+    /// A package file, a directory of package files (of `pye link --per-distribution`), a single .pye file, or a directory as `pye convert --output` makes them; and the
+    /// directory on sys.path that it stands for (by default found by the sources that are there)
     #[arg(long = "package", short, value_name = "[ROOT=]FILE")]
     packages: Vec<Entry>,
 
@@ -49,6 +49,11 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
+    let program = Path::new(&options.command[0]);
+    if !command::search(program).is_some_and(|path| path.exists()) {
+        // Before packages are linked for it, which can take long.
+        anyhow::bail!("cannot run {}: no such program", program.display());
+    }
     let mut command = Command::new(&options.command[0]);
     command.args(&options.command[1..]);
     if !environment::switched_off() {
@@ -73,7 +78,7 @@ fn environment(options: &Options, host: &Host) -> anyhow::Result<Vec<(&'static s
         ));
     }
     if !options.packages.is_empty() {
-        let entries = options.packages.iter().map(Entry::resolve).collect::<Result<Vec<_>, _>>()?;
+        let entries = options.packages.iter().map(Entry::resolve).collect::<Result<Vec<_>, _>>()?.concat();
         let interpreter = Interpreter::ask(&program).ok();
         let place = Place::find(interpreter.as_ref(), host.package())?;
         return Ok(environment::variables(&place, &entries));

@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 
 use super::Status;
 use super::common::count;
+use crate::fsys;
 use crate::profile::Profile;
 use crate::trace;
 
@@ -42,6 +43,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
+    fsys::check_writable(&options.output)?;
     let (status, profile) = trace::profile(&options.command)?;
     profile.write(&options.output)?;
     // The profile is there; nothing is left to tell it to when standard error is closed.

@@ -48,6 +48,9 @@ struct Report {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
     options.jobs.apply()?;
+    if let Some(missing) = options.against.iter().find(|directory| !directory.is_dir()) {
+        anyhow::bail!("--against {}: no such directory", missing.display());
+    }
     let (files, errors) = tree::find(&options.paths.all()?, &[PYE, PYC[0], PYC[1]]);
     let mut report =
         Report { files: files.len() as u64, bad: errors.iter().map(Problem::from).collect(), ..Report::default() };
@@ -67,6 +70,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
             }
             Err(error) => report.bad.push(Problem::from(&error)),
         }
+    }
+    let compared = report.good.modules != report.good.nothing_to_compare;
+    if !options.against.is_empty() && report.good.modules != 0 && !compared && report.bad.is_empty() {
+        // A question that got no answer must not look like a yes.
+        let got = "none of the modules' .pyc files or sources".to_owned();
+        let help = "name the directory that the package stands for, the one on sys.path";
+        report.bad.push(Problem::from(&Error::unsupported("something to compare with below --against", got, help)));
     }
     options.format.print(&report, text)?;
     Ok(if report.bad.is_empty() { Status::Done } else { Status::BadInput })

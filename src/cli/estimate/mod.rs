@@ -24,11 +24,11 @@ use super::output::Format;
 /// adds up what the constants of those modules cost on CPython's heap: memory that every further process has again today.
 /// It is an estimate made before adopting anything; nothing is converted or changed.
 ///
-/// "saves" are the bytes that a process would no longer have for itself: in the portable form, which is what `pye run` and
-/// `pye install` give (CPython 3.9 to 3.15), the characters of texts, of which a header each remains; in the image form, which does
-/// not exist yet (3.12 and later), the code objects and all they reach.
+/// "saves" are the bytes that a process would no longer have for itself: in the image form, which is what `pye run` and
+/// `pye install` give for CPython 3.12 and later, the code objects and all they reach; in the portable form, for 3.9 to 3.11 and wherever
+/// no image can be used, the characters of texts, of which a header each remains.
 ///
-/// Launch modes: fork, where each worker imports after the fork; preload, where the parent imports and then forks; spawn, where each
+/// Launch modes, of the portable form only (what images save there depends on the pages that are written to: `pye measure` tells): fork, where each worker imports after the fork; preload, where the parent imports and then forks; spawn, where each
 /// worker is started by itself. The totals are of what is forecast, constants and directory listings, not of all that a
 /// process has. With pye they include what is mapped of the packages, once for all, as if all of it were present. In preload mode
 /// workers share the parent's memory until it is written to: nothing is taken to be saved by each of them.
@@ -67,6 +67,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Status> {
+    options.output.as_deref().map(fsys::check_writable).transpose()?;
     let trace = trace::run(&options.command)?;
     let mut processes: Vec<ProcessReport> =
         trace.processes.iter().map(|process| ProcessReport::new(process, options.min_blob)).collect();

@@ -32,7 +32,7 @@ impl Estimate {
             .map(|report| row(report.kind.label(), &report.cost))
             .collect();
         rows.push(row("total", &self.total));
-        table(["kind", "objects", "payload", "private today", "portable form saves", "image form (future) saves"], rows)
+        table(["kind", "objects", "payload", "private today", "portable form saves", "image form saves"], rows)
     }
 
     fn portable_text(&self, cost: &KindCost) -> String {
