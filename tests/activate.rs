@@ -554,7 +554,7 @@ fn run_becomes_the_command() {
     // Packages of single distributions.
     let distributions = environment.home().join("distributions");
     let site = site.join("site-packages");
-    quiet(common::bare(&python).args(["-m", "compileall", "-q"]).arg(&site));
+    quiet(common::bare(&python).args(["-m", "compileall", "-q"]).args([site.join("alpha"), site.join("beta.py")]));
     quiet(&mut environment.pye(&[&"link", &"--per-distribution", &"-o", &distributions, &site]));
     assert!(fs::read_dir(&distributions).unwrap().count() >= 1);
     let named = format!("{}={}", site.display(), distributions.display());
