@@ -17,6 +17,8 @@ use common::loader::{
     reasons, reports, script, site, succeeds,
 };
 use common::{Python, debug_pythons, tool};
+use pye::image::read::Image;
+use pye::image::shape;
 use pye::pye::Part;
 use pye::pye::read::Pye;
 use serde_json::Value;
@@ -376,6 +378,37 @@ fn damaged_images_are_refused_or_give_equal_code() {
         let counts: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
         for what in ["refused", "image used in part", "image not used"] {
             assert!(counts[what].as_u64() > Some(5), "{}: {counts}", python.path.display());
+        }
+    }
+}
+
+/// Debug builds look at strings of the image when they end: only at those on pages that are sound.
+#[test]
+fn interpreters_end_whatever_is_damaged() {
+    for python in imaged().into_iter().filter(|python| python.debug) {
+        let made = Made::new(python);
+        let whole = fs::read(&made.package).unwrap();
+        let package = Pye::open(&whole).unwrap();
+        let image = Image::open(&package).unwrap().expect("an image");
+        let [names, pages] = [Part::ImageNames, Part::ImagePages].map(|part| package.range(part as usize));
+        // The length of the first name; checksums stay.
+        let mut name = whole.clone();
+        name[names.start + 16..names.start + 24].fill(0x7f);
+        // The list of each module's pages, and how many constants it has.
+        let mut lists = whole.clone();
+        lists[pages].fill(0xff);
+        for number in 0..image.len() as u32 {
+            let constants = image.entry(number).root as usize + shape::CONSTANTS;
+            let address = u64::from_le_bytes(whole[constants..constants + 8].try_into().unwrap());
+            if let Some(at) = address.checked_sub(image.head.base).filter(|at| *at < whole.len() as u64) {
+                lists[at as usize + shape::SIZE..at as usize + shape::SIZE + 8]
+                    .copy_from_slice(&(1_u64 << 20).to_le_bytes());
+            }
+        }
+        for damaged in [name, lists] {
+            fs::write(&made.package, damaged).unwrap();
+            let (_, from_image, told) = made.told(PROGRAM);
+            assert!(from_image < MODULES && told.iter().any(|told| told == "image damaged"), "{told:?}");
         }
     }
 }
