@@ -176,12 +176,18 @@ impl<'a> Objects<'a> {
         Some((about(shape::FILENAME)?, about(shape::QUALNAME)?, line))
     }
 
+    /// `co_qualname` of code; where that is a string of the interpreter's own, such as `main`, and so not in the file, the first line.
+    fn name(&self, at: u64) -> String {
+        let line = || u32_at(self.file, at as usize + shape::FIRST_LINE).unwrap_or(0);
+        self.function(at).map_or_else(|| format!("line {}", line()), |(_, name, _)| name)
+    }
+
     /// What an object is called: a function by its module and name, text by what it says, a tuple by its first items.
     pub fn label(&self, number: usize) -> String {
         let object = &self.all[number];
         match object.kind {
             Type::Code => {
-                let name = self.function(object.at).map_or_else(|| "?".into(), |(_, name, _)| name);
+                let name = self.name(object.at);
                 format!("{}: {name}", self.module(object.module))
             }
             Type::Str => self.quoted(object.at),
@@ -202,7 +208,7 @@ impl<'a> Objects<'a> {
                 format!("{}: {} items ({}{more})", self.module(object.module), count, items.join(", "))
             }
             Type::Bytes | Type::Number | Type::None => {
-                let name = self.function(object.code).map_or_else(|| "?".into(), |(_, name, _)| name);
+                let name = self.name(object.code);
                 format!("{}: {name}", self.module(object.module))
             }
         }
