@@ -148,13 +148,22 @@ fn temporary(directory: &Path, mode: u32) -> io::Result<NamedTempFile> {
         .tempfile_in(directory)
 }
 
-/// A name in the directory of `path` for a file that is written in several steps before it is moved there.
+/// As [`write_atomic`], of a file that `fill` makes, and replaces, in several steps at the path it is given.
 ///
 /// # Errors
-/// No file can be made there.
-pub fn temporary_beside(path: &Path) -> Result<TempPath> {
-    let made = temporary(parent(path), FILE_MODE)
-        .map_err(|e| Error::io("cannot create a file in", e).in_file(parent(path)))?;
+/// As [`write_atomic`]'s.
+pub fn write_in_steps<E: From<Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    let beside = beside(path)?;
+    fill(&beside)?;
+    beside.persist(path).map_err(|e| Error::io("cannot move into place", e.error).in_file(path))?;
+    Ok(())
+}
+
+/// A name for what is to be at `path`, where that may be replaced.
+fn beside(path: &Path) -> Result<TempPath> {
+    check_replaceable(path)?;
+    let made = temporary(parent(path), FILE_MODE);
+    let made = made.map_err(|e| Error::io("cannot create a file in", e).in_file(parent(path)))?;
     Ok(made.into_temp_path())
 }
 
@@ -163,8 +172,7 @@ pub fn temporary_beside(path: &Path) -> Result<TempPath> {
 /// # Errors
 /// Its directory is not there, or not to be written to, or what is at `path` may not be replaced.
 pub fn check_writable(path: &Path) -> Result<()> {
-    check_replaceable(path)?;
-    temporary_beside(path).map(drop)
+    beside(path).map(drop)
 }
 
 /// That a file may take the place of what is at `path`: a file, a link to one or nothing. To rename one over a device, as root can, would break the system.

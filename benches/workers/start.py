@@ -27,14 +27,15 @@ def measure(environment, contenders, pye, rounds, small, unavailable, failed, no
         _script(environment, number).write_text("".join("import %s\n" % name for name in modules.split()))
     note("start: copying and compiling the standard library")
     tree = _tree(environment, small)
-    layouts = [("one package, of a copy of the standard library", [tree], [tree])]
+    layouts = [("one package, of a copy of the standard library", {"tree": tree}, [tree])]
     if not small:
-        layouts.append(("the packages of the standard library and of site-packages", [environment.about[name] for name in ways.ROOTS], []))
+        installed = {name: environment.about[name] for name in ways.ROOTS}
+        layouts.append(("the packages of the standard library and of site-packages", installed, []))
     return [_layout(*layout, environment, contenders, pye, rounds, unavailable, failed, note) for layout in layouts]
 
 
 def _layout(name, roots, search, environment, contenders, pye, rounds, unavailable, failed, note):
-    """One of them: a package for each of `roots`, the directories `search` on PYTHONPATH."""
+    """One of them: a package for each of `roots`, directories by name, and the directories `search` on PYTHONPATH."""
     activations, sizes = {}, {}
     for one in contenders:
         note("start, %s: preparing %s" % (name, one.name))
@@ -60,7 +61,7 @@ def _layout(name, roots, search, environment, contenders, pye, rounds, unavailab
     return {
         "layout": name,
         # Below the standard library lies site-packages.
-        "pyc": sum(path.stat().st_size for path in {path for root in roots for path in pathlib.Path(root).rglob("__pycache__/*.%s.pyc" % tag)}),
+        "pyc": sum(path.stat().st_size for path in {path for root in roots.values() for path in pathlib.Path(root).rglob("__pycache__/*.%s.pyc" % tag)}),
         "packages": {one.name: sizes[one.name] for one in able if sizes[one.name]},
         "programs": programs,
     }
@@ -77,14 +78,13 @@ def _activate(environment, roots, search, way, pye):
         activation = Activation(variables={"PYTHONPATH": ":".join(map(str, search))} if search else {})
     else:
         image = way == "pye-image"
-        for root in roots:
-            name = next((name for name in ways.ROOTS if root == environment.about[name]), "tree")
+        for name, root in roots.items():
             files.append(environment.work / ("start-%s%s.pye" % (name, "-image" if image else "")))
             if image:
                 packages.link_image(pye, root, files[-1], environment)
             else:
                 packages.link(pye, root, files[-1])
-        activation = packages.activation(environment, pye, list(zip(roots, files)), image=image, search=search)
+        activation = packages.activation(environment, pye, list(zip(roots.values(), files)), image=image, search=search)
         if image:
             packages.require_image(environment, activation, "import argparse")
     # This writes the .pyc files of pye itself, too, which pip writes where it is installed, and those of the standard library that are missing: else each start compiles.
@@ -92,8 +92,8 @@ def _activate(environment, roots, search, way, pye):
     for modules in PROGRAMS:
         script = "import %s as last; print(last.__file__)" % ", ".join(modules.split())
         asked = subprocess.run(activation.command(environment, "-c", script), env=variables, check=True, stdout=subprocess.PIPE, universal_newlines=True)
-        if not any(asked.stdout.startswith("%s/" % root) for root in roots):
-            raise RuntimeError("%s comes from %s, expected from %s" % (modules, asked.stdout.strip(), " or ".join(map(str, roots))))
+        if not any(asked.stdout.startswith("%s/" % root) for root in roots.values()):
+            raise RuntimeError("%s comes from %s, expected from %s" % (modules, asked.stdout.strip(), " or ".join(map(str, roots.values()))))
     return activation, sum(path.stat().st_size for path in files)
 
 

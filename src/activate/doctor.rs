@@ -119,6 +119,14 @@ pub struct Store {
     pub figures: BTreeMap<String, serde_json::Value>,
 }
 
+impl Store {
+    /// How many directories have changed since they were linked, whether the process came to them or not.
+    fn changed_directories(&self) -> Result<u64> {
+        let mut store = runtime::store::Store::open(Some(&self.root), Path::new(&self.path), Identity::of_process()?)?;
+        Ok(store.changed_directories())
+    }
+}
+
 /// What a process does with the image of a package.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Image {
@@ -291,11 +299,9 @@ impl Examination {
                 )
             }));
         }
-        for store in self.stores().filter(|_| status.activations.iter().any(|each| each.origin == "pye install")) {
-            let identity = Identity::of_process();
-            let opened = identity
-                .and_then(|identity| runtime::store::Store::open(Some(&store.root), Path::new(&store.path), identity));
-            if let Ok(changed @ 1..) = opened.map(|mut store| store.changed_directories()) {
+        let installed = status.activations.iter().any(|each| each.origin == "pye install");
+        for store in self.stores().filter(|_| installed) {
+            if let Ok(changed @ 1..) = store.changed_directories() {
                 let directories = if changed == 1 { "directory has" } else { "directories have" };
                 let reason = format!(
                     "{changed} {directories} changed below {} since it was linked: what is there is imported as ever",

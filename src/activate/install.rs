@@ -120,7 +120,7 @@ pub struct Options<'a> {
     /// Whether to give packages images, where the interpreter allows it.
     pub image: bool,
     /// The profile that these are laid out by; without one, that of the installation before.
-    pub profile: Option<&'a Path>,
+    pub profile: Option<&'a Profile>,
     /// When processes relocate them.
     pub relocate: Relocate,
 }
@@ -168,8 +168,6 @@ pub fn install(
 ) -> Result<Installed> {
     interpreter.check()?;
     check_place(interpreter)?;
-    // Before anything is changed.
-    options.profile.map(Profile::read).transpose()?;
     let layout = Layout::new(&interpreter.prefix);
     let (lock, old, made) = layout.make()?;
     // What others may write to no process would use.
@@ -206,8 +204,7 @@ fn install_locked(
     own.iter().for_each(|path| journal.own(prefix, path));
     journal.write(&layout.journal())?;
     if let Some(given) = options.profile {
-        let text = fs::read(given).map_err(|e| Error::io("cannot read", e).in_file(given))?;
-        fsys::write(&layout.profile(), &text)?;
+        given.write(&layout.profile())?;
     }
 
     let text = pth_text(place, interpreter);

@@ -12,6 +12,7 @@ use crate::activate::install::{self, Installed};
 use crate::activate::interpreter::Interpreter;
 use crate::activate::place::Place;
 use crate::image::Relocate;
+use crate::profile::Profile;
 
 /// Where an installation is, for `install` and `uninstall`.
 #[derive(clap::Args)]
@@ -103,11 +104,13 @@ pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
     let interpreter = options.place.interpreter(host)?;
     interpreter.check()?;
     let place = Place::find(Some(&interpreter), host.package())?;
+    // Before anything is changed.
+    let profile = options.profile.as_deref().map(Profile::read).transpose()?;
     let how = install::Options {
         split: options.threshold.into(),
         compile: !options.no_compile,
         image: !options.no_image,
-        profile: options.profile.as_deref(),
+        profile: profile.as_ref(),
         relocate: options.relocate,
     };
     let installed = linking(|step| install::install(&interpreter, &place, how, step))?;

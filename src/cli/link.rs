@@ -150,16 +150,13 @@ pub(crate) fn run(options: &Options, host: &Host) -> anyhow::Result<Status> {
             link(&files, &output, &output, options, &mut report)?;
         }
     } else if let Some(wanted) = wanted {
-        fsys::check_replaceable(&options.output)?;
-        let beside = fsys::temporary_beside(&options.output)?;
-        link(&files, &beside, &options.output, options, &mut report)?;
-        // Tells other processes that clean up that it is not abandoned.
-        let held = std::fs::File::open(&beside)?;
-        let _ = held.try_lock_shared();
-        wanted.build(&beside, options, &mut report)?;
-        beside
-            .persist(&options.output)
-            .map_err(|e| crate::error::Error::io("cannot move into place", e.error).in_file(&options.output))?;
+        fsys::write_in_steps(&options.output, |beside| {
+            link(&files, beside, &options.output, options, &mut report)?;
+            // Tells other processes that clean up that it is not abandoned.
+            let held = std::fs::File::open(beside)?;
+            let _ = held.try_lock_shared();
+            wanted.build(beside, options, &mut report)
+        })?;
     } else {
         link(&files, &options.output, &options.output, options, &mut report)?;
     }

@@ -106,6 +106,22 @@ struct Object {
     len: u64,
 }
 
+/// A tuple that is the constants of a template.
+#[derive(Clone, Copy, Debug)]
+struct Constants {
+    /// How many templates this one is in.
+    depth: usize,
+    /// They are another's, too.
+    shared: bool,
+    /// There are templates among them.
+    held: bool,
+}
+
+/// What constants with templates among them have to be, and what shared ones are.
+const ONE_TEMPLATE: &str = "constants of one template";
+/// See [`ONE_TEMPLATE`].
+const OF_ANOTHER: &str = "those of another, with a template among them";
+
 /// What a pointer leads to.
 enum To {
     /// An object of the image.
@@ -129,8 +145,10 @@ struct Walk<'i, 'a> {
     held: Vec<u32>,
     /// `co_version` of all code.
     versions: Vec<u32>,
-    /// Of each template, and each tuple of constants of one, how many templates it is in.
-    nested: HashMap<u64, usize>,
+    /// Of each template how many others it is in.
+    templates: HashMap<u64, usize>,
+    /// The constants of templates.
+    constants: HashMap<u64, Constants>,
     /// Marked words that are pointers of objects.
     marked: u64,
     /// Objects looked at, again for each module that leads to them.
@@ -162,7 +180,8 @@ impl<'i, 'a> Walk<'i, 'a> {
             seen: vec![0; units],
             held: vec![0; image.pages() as usize],
             versions: Vec::new(),
-            nested: HashMap::new(),
+            templates: HashMap::new(),
+            constants: HashMap::new(),
             marked: 0,
             steps: 0,
         })
@@ -173,7 +192,7 @@ impl<'i, 'a> Walk<'i, 'a> {
         for number in 0..self.image.len() as u32 {
             let root = self.image.entry(number).root;
             self.known(root, Type::Code)?;
-            self.nested.insert(root, 0);
+            self.templates.insert(root, 0);
             for slot in shape::SLOTS {
                 if let To::Object(to) = self.pointer(root + slot.at as u64)? {
                     self.known(to, slot.kind)?;
@@ -338,6 +357,7 @@ impl<'i, 'a> Walk<'i, 'a> {
             return self.fail(at, format!("the reference count {:#x}", self.shape.immortal), format!("{count:#x}"));
         }
         let mut marked = 1;
+        let mut templates = Vec::new();
         match kind {
             Type::Str => self.text(object)?,
             Type::Bytes if word(shape::BYTES_HASH) != u64::MAX || self.byte(at + object.len - 1) != 0 => {
@@ -369,6 +389,9 @@ impl<'i, 'a> Walk<'i, 'a> {
                             let expected = "nothing of templates, but in a template, and code among its constants";
                             return self.fail(slot, expected, NAMES[there.part()]);
                         }
+                        if there == Area::Once && kind == Type::Tuple {
+                            templates.push((slot, to));
+                        }
                         Ok(())
                     }
                     To::Made if kind == Type::Tuple && matches!(area, Area::Patch | Area::Once) => Ok(()),
@@ -376,65 +399,47 @@ impl<'i, 'a> Walk<'i, 'a> {
                 })?;
             }
         }
-        if area == Area::Once {
-            self.template(object)?;
+        match kind {
+            Type::Code if area == Area::Once => self.template(at)?,
+            _ => self.templates(at, &templates)?,
         }
         self.marked += marked;
         Ok(())
     }
 
-    /// That templates, which are copied by recursion, form a tree that is not too deep: a module's code in nothing, any other in one tuple, that of the constants of one template.
-    fn template(&mut self, object: Object) -> Result<()> {
-        let depth = self.nested.get(&object.at).copied();
-        match object.kind {
-            Type::Code => {
-                let slot = object.at + shape::CONSTANTS as u64;
-                let depth = depth.unwrap_or_default();
-                if let To::Object(constants) = self.pointer(slot)?
-                    && self.nested.insert(constants, depth).is_some()
-                    && !self.templates(constants)?.is_empty()
-                {
-                    return self.fail(
-                        slot,
-                        "constants of one template",
-                        "those of another, with a template among them",
-                    );
-                }
+    /// That a template's constants, if there are templates among them, are no other template's.
+    fn template(&mut self, at: u64) -> Result<()> {
+        let slot = at + shape::CONSTANTS as u64;
+        let To::Object(constants) = self.pointer(slot)? else { return Ok(()) };
+        let depth = self.templates.get(&at).copied().unwrap_or_default();
+        let known = self.constants.insert(constants, Constants { depth, shared: false, held: false });
+        if let Some(other) = known {
+            if other.held {
+                return self.fail(slot, ONE_TEMPLATE, OF_ANOTHER);
             }
-            Type::Tuple => {
-                for (slot, template) in self.templates(object.at)? {
-                    let Some(depth) = depth else {
-                        return self.fail(slot, "a template among the constants of another", "one elsewhere");
-                    };
-                    if depth == shape::MAX_TEMPLATES || self.nested.insert(template, depth + 1).is_some() {
-                        let expected =
-                            format!("templates in one place each, nested at most {} deep", shape::MAX_TEMPLATES);
-                        return self.fail(slot, expected, "another");
-                    }
-                }
-            }
-            _ => {}
+            self.constants.insert(constants, Constants { shared: true, ..other });
         }
         Ok(())
     }
 
-    /// The templates among the items of the tuple at `at`, each with its slot.
-    fn templates(&self, at: u64) -> Result<Vec<(u64, u64)>> {
-        let mut found = Vec::new();
-        let (area, rest) = self.area(at)?;
-        let items = self.word(at + shape::SIZE as u64).min(rest / 8);
-        if area == Area::Once {
-            for i in 0..items {
-                let slot = at + self.shape.items as u64 + 8 * i;
-                if let To::Object(to) = self.pointer(slot)?
-                    && self.is_code(to)
-                    && self.area(to)?.0 == Area::Once
-                {
-                    found.push((slot, to));
-                }
+    /// That templates in a tuple, each with its slot, are among the constants of one template, stand nowhere else, and are not nested too deeply: they are copied by recursion.
+    fn templates(&mut self, tuple: u64, templates: &[(u64, u64)]) -> Result<()> {
+        let Some((first, _)) = templates.first() else { return Ok(()) };
+        let Some(constants) = self.constants.get_mut(&tuple) else {
+            return self.fail(*first, "a template among the constants of another", "one elsewhere");
+        };
+        if constants.shared {
+            return self.fail(*first, ONE_TEMPLATE, OF_ANOTHER);
+        }
+        constants.held = true;
+        let depth = constants.depth;
+        for (slot, template) in templates {
+            if depth == shape::MAX_TEMPLATES || self.templates.insert(*template, depth + 1).is_some() {
+                let expected = format!("templates in one place each, nested at most {} deep", shape::MAX_TEMPLATES);
+                return self.fail(*slot, expected, "another");
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// A `str`: its state, and its characters.

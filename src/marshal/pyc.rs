@@ -24,7 +24,7 @@ pub enum Validation {
 }
 
 /// A parsed header.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Layout of what follows.
     pub version: &'static Version,

@@ -558,23 +558,19 @@ impl Store {
                 match look {
                     true => verify::source_unchanged(&header, Path::new(origin)).is_ok(),
                     // Whatever the source is: it is the `.pyc` that counts, as long as it is this one.
-                    false => self.has_pyc(module),
+                    false => self.has_header(module, &header),
                 }
             }
         };
         if good { Ok(()) } else { Err(Reason::Stale) }
     }
 
-    /// Whether the `.pyc` of a module still has the head that it was linked with.
-    fn has_pyc(&self, module: &Module<'static>) -> bool {
+    /// Whether the `.pyc` of a module still has the header that it was linked with.
+    fn has_header(&self, module: &Module<'static>, header: &Header) -> bool {
         let Ok(path) = std::str::from_utf8(module.path) else { return false };
-        let mut head = [0; 16];
-        let read = File::open(self.absolute("", path)).and_then(|mut file| file.read_exact(&mut head));
-        let record = &module.record;
-        read.is_ok()
-            && head[..4] == record.magic
-            && head[4..8] == record.flags.to_le_bytes()
-            && head[8..] == record.word
+        let mut bytes = vec![0; header.version.header_len];
+        let read = File::open(self.absolute("", path)).and_then(|mut file| file.read_exact(&mut bytes));
+        read.is_ok() && Header::parse(&bytes, Some(header.version)).is_ok_and(|there| there == *header)
     }
 
     /// The single file for the module `name` in the directory `relative`.
