@@ -234,6 +234,17 @@ proptest! {
     }
 }
 
+/// The strings of an image of CPython 3.15 that stand where `wanted` says, in their order.
+fn strings(build: &Build, layout: &Layout, wanted: impl Fn(u64) -> bool) -> Vec<String> {
+    let at = |object: u32| layout.spots[object as usize].at;
+    let named = |object: &u32| layout.spots[*object as usize].area == Area::Names && wanted(at(*object));
+    let mut strings: Vec<u32> = (0..build.graph.len() as u32).filter(named).collect();
+    strings.sort_by_key(|object| at(*object));
+    // Characters follow the head of a compact str.
+    let text = |object: &u32| String::from_utf8_lossy(&build.graph.bytes(*object)[40..]).into_owned();
+    strings.iter().map(|object| text(object).trim_end_matches('\0').to_owned()).collect()
+}
+
 #[test]
 fn strings_that_running_code_looks_up_stand_before_those_of_functions_that_did_not_run() {
     let mut build = Build::new(15);
@@ -250,15 +261,31 @@ fn strings_that_running_code_looks_up_stand_before_those_of_functions_that_did_n
     build.module(0, "/srv/app/a.py", root);
     let ran = Ran([("/srv/app/a.py", 0), ("first", 0), ("last", 1)].map(|(name, rank)| (name.to_owned(), rank)).into());
     let layout = pye::image::layout::layout(&build.graph, &ran);
-    let mut strings: Vec<u32> = (0..build.graph.len() as u32)
-        .filter(|object| layout.spots[*object as usize].area == Area::Names)
-        .filter(|object| layout.spots[*object as usize].at < layout.hot[Area::Names as usize])
-        .collect();
-    strings.sort_by_key(|object| layout.spots[*object as usize].at);
-    // Characters follow the head of a compact str.
-    let text =
-        |object: &u32| String::from_utf8_lossy(&build.graph.bytes(*object)[40..]).trim_end_matches('\0').to_owned();
-    let strings: Vec<String> = strings.iter().map(text).collect();
+    let end = layout.hot[Area::Names as usize];
+    let strings = strings(&build, &layout, |at| at < end);
     let expected = ["first", "last", "<module>", "idle", "key of first", "key of last", "key of body", "key of idle"];
     assert_eq!(strings, expected);
+}
+
+#[test]
+fn without_a_profile_what_packages_share_stands_before_what_each_module_has() {
+    let mut build = Build::new(15);
+    let modules = [
+        ("/srv/é.py", ["all", "first two", "of a"]),
+        ("/srv/è.py", ["of b", "all", "first two"]),
+        ("/srv/package/x.py", ["of x", "of the package", "all"]),
+        ("/srv/package/y.py", ["of the package", "all", "of y"]),
+    ];
+    for (record, (source, keys)) in modules.into_iter().enumerate() {
+        let keys = keys.map(|key| build.str(key, Kind::Key));
+        let function = build.code(false, "f", source, &keys[..1], 3);
+        build.function(function, "f", 1);
+        let constants = [Ref::Object(function), keys[1], keys[2]];
+        let root = build.code(true, "<module>", source, &constants, 3);
+        build.module(record as u32, source, root);
+    }
+    let layout = pye::image::layout::layout(&build.graph, &Ran::default());
+    // Names first; of both, those that bodies look up before those of functions. What several packages have, by their number; then, module by module, what only one has.
+    let expected = ["<module>", "f", "all", "first two", "of a", "of the package", "of y", "of b", "of x"];
+    assert_eq!(strings(&build, &layout, |_| true), expected);
 }

@@ -1,5 +1,7 @@
 //! Decides where each object goes: by what will be written to it, then by use. What a profile says is used comes first in each section, in the order of its first
-//! use; what only functions that ran need comes before what their modules hold besides.
+//! use; what only functions that ran need comes before what their modules hold besides. Of the rest, what several packages share comes first, then module by module.
+
+use std::cmp::Reverse;
 
 use super::graph::{Graph, Kind, Ref};
 use super::shape::{CONSTANTS, NAMES};
@@ -114,6 +116,34 @@ fn used_when_run(graph: &Graph, ran: impl Iterator<Item = u32>) -> Vec<bool> {
     used
 }
 
+/// Of each object how many packages of `modules` lead to it: what has a name of its own in the directory that is above all of them. `modules` are in the order of
+/// their paths.
+fn shares(graph: &Graph, modules: &[usize]) -> Vec<u32> {
+    let source = |module: &usize| graph.modules[*module].source.as_str();
+    let above = modules.iter().map(source).reduce(common_directory).map_or(0, str::len);
+    let package = |module: &usize| source(module)[above..].split('/').next();
+    let mut shares = vec![0; graph.len()];
+    // Of each object the last package that it was met from.
+    let mut met = vec![0; graph.len()];
+    let mut stack = Vec::new();
+    for (modules, number) in modules.chunk_by(|a, b| package(a) == package(b)).zip(1..) {
+        stack.extend(modules.iter().map(|module| graph.modules[*module].root));
+        while let Some(object) = stack.pop() {
+            if std::mem::replace(&mut met[object as usize], number) != number {
+                shares[object as usize] += 1;
+                stack.extend(graph.children(object));
+            }
+        }
+    }
+    shares
+}
+
+/// The innermost directory that both are in, with the slash at its end.
+fn common_directory<'p>(a: &'p str, b: &str) -> &'p str {
+    let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    &a[..a.as_bytes()[..same].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1)]
+}
+
 /// Lays `graph` out.
 pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
     let modules = &graph.modules;
@@ -138,12 +168,17 @@ pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
     numbers.sort_by_key(|module| rank(*module));
     let hot_functions = functions.partition_point(|(_, module, _)| ranks[*module].is_some());
     let hot_modules = numbers.partition_point(|module| ranks[*module].is_some());
-    for (functions, numbers) in
-        [(&functions[..hot_functions], &numbers[..hot_modules]), (&functions[hot_functions..], &numbers[hot_modules..])]
-    {
-        functions.iter().for_each(|(_, module, object)| order.visit(*object, heat(*module)));
-        numbers.iter().for_each(|module| order.visit(modules[*module].root, heat(*module)));
+    functions[..hot_functions].iter().for_each(|(_, module, object)| order.visit(*object, heat(*module)));
+    numbers[..hot_modules].iter().for_each(|module| order.visit(modules[*module].root, heat(*module)));
+    // Nobody knows which of the others will be imported, so what a module has stands together.
+    let mut rest = &functions[hot_functions..];
+    for module in &numbers[hot_modules..] {
+        let (own, after) = rest.split_at(rest.partition_point(|(_, of, _)| of <= module));
+        rest = after;
+        own.iter().for_each(|(_, _, object)| order.visit(*object, Heat::Cold));
+        order.visit(modules[*module].root, Heat::Cold);
     }
+    let shares = shares(graph, &numbers[hot_modules..]);
 
     // Of another nothing would say where it goes, and it would be written over what stands at the start of a section.
     debug_assert_eq!(order.met.len(), graph.len(), "objects that no module leads to");
@@ -160,12 +195,12 @@ pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
     // Stable: within each group the order of use remains.
     queue.sort_by_key(|(area, object)| {
         let (heat, kind) = (heat(*object), graph.kind(*object));
-        let group = match area {
-            // What is written in one process stands together, apart from what is not.
-            Area::Names => (heat == Heat::Cold, kind == Kind::Key, !used[*object as usize], heat),
-            _ => (heat == Heat::Cold, false, false, heat),
-        };
-        (*area as usize, group)
+        let cold = heat == Heat::Cold;
+        // What is written in one process stands together, apart from what is not.
+        let unhashed = *area == Area::Names && !used[*object as usize];
+        // What most packages have is needed in any case, and first; what only one has stands with the rest of it.
+        let shared = if cold { shares[*object as usize].saturating_sub(1) } else { 0 };
+        (*area as usize, cold, kind == Kind::Key, unhashed, heat, Reverse(shared))
     });
 
     let mut layout = Layout {
