@@ -342,9 +342,7 @@ impl Packages {
             for live in inner.images() {
                 ready |= live.before_fork();
             }
-            // The tables that were read for it.
-            inner.stores.iter_mut().for_each(|store| store.touched(1));
-            inner.stores.iter_mut().for_each(Store::settle);
+            inner.stores.iter_mut().for_each(Store::give_back);
             inner.settle_own(u64::from(!ready));
         });
     }
@@ -494,8 +492,7 @@ impl Packages {
             let Form::Mapped(live) = &mut inner.forms[store] else { return None };
             let begun = live.begin(record, origin);
             match &begun {
-                // Its record and tables were read.
-                Ok(_) => inner.stores[store].touched(1),
+                Ok(_) => inner.stores[store].looked_up(),
                 Err(_) => inner.stores[store].note(Reason::Image),
             }
             begun.ok().flatten()

@@ -98,6 +98,8 @@ pub struct Store {
     uniform: Option<bool>,
     /// Bytes of `.pyc` joined since pages were last given back.
     touched: u64,
+    /// Modules whose code lies in an image that were looked up since then.
+    looked_up: u64,
     /// Modules handed out.
     pub loaded: u64,
     /// Modules left to the stock import system, by [`Reason`].
@@ -145,6 +147,10 @@ pub struct Found {
 /// near by, so doing it often costs page faults, and at the end of an import it is done in any case.
 const GIVE_BACK: u64 = 8 << 20;
 
+/// Modules looked up after which pages are given back at the end of an import that joined nothing. All look-ups read the same few tables, and a program that imports one
+/// small module after the other would have them mapped again for each.
+const LOOKED_UP: u64 = 8;
+
 impl Store {
     /// Opens `path`, a package file or a directory of single files, to stand for the directory `root`, which is
     /// left to [`Store::find_root`] if it is not given.
@@ -173,8 +179,9 @@ impl Store {
             file,
             directories: HashMap::new(),
             uniform: None,
-            // The tables that were read for their checksums.
-            touched: 1,
+            touched: 0,
+            // The tables were read for their checksums.
+            looked_up: 1,
             loaded: 0,
             fallbacks: [0; Reason::ALL.len()],
         })
@@ -401,16 +408,21 @@ impl Store {
         }
     }
 
-    /// Gives the pages back if anything was read since that was last done: an import has ended.
+    /// Notes that a module was looked up whose code need not be joined: its record was read, and tables.
+    pub fn looked_up(&mut self) {
+        self.looked_up += 1;
+    }
+
+    /// Gives the pages back if that is worth it: an import has ended.
     pub fn settle(&mut self) {
-        if self.touched > 0 {
+        if self.touched > 0 || self.looked_up >= LOOKED_UP {
             self.give_back();
         }
     }
 
     /// Gives all pages of the store's files back.
-    fn give_back(&mut self) {
-        self.touched = 0;
+    pub fn give_back(&mut self) {
+        (self.touched, self.looked_up) = (0, 0);
         for Mapped { map, .. } in self.files() {
             map.drop_pages(0..map.len());
         }
