@@ -414,6 +414,7 @@ struct ImageStatus {
     state: String,
     base: Option<u64>,
     relocation: &'static str,
+    profiled: bool,
     modules: u64,
     loaded: u64,
 }
@@ -422,9 +423,14 @@ impl ImageStatus {
     fn of(form: &Form) -> Option<ImageStatus> {
         Some(match form {
             Form::None => return None,
-            Form::Refused(reason) => {
-                ImageStatus { state: reason.clone(), base: None, relocation: "none", modules: 0, loaded: 0 }
-            }
+            Form::Refused(reason) => ImageStatus {
+                state: reason.clone(),
+                base: None,
+                relocation: "none",
+                profiled: false,
+                modules: 0,
+                loaded: 0,
+            },
             Form::Mapped(live) => ImageStatus {
                 state: MAPPED.into(),
                 base: Some(live.base()),
@@ -432,6 +438,7 @@ impl ImageStatus {
                     _ if !live.relocated() => "none",
                     relocate => relocate.name(),
                 },
+                profiled: live.profiled(),
                 modules: live.modules() as u64,
                 loaded: live.loaded,
             },
@@ -443,6 +450,7 @@ impl ImageStatus {
         dict.set_item("state", self.state)?;
         dict.set_item("base", self.base)?;
         dict.set_item("relocation", self.relocation)?;
+        dict.set_item("profiled", self.profiled)?;
         dict.set_item("modules", self.modules)?;
         dict.set_item("loaded", self.loaded)?;
         Ok(dict)

@@ -185,7 +185,9 @@ fn an_installation_is_active_and_leaves_no_trace() {
         let image = python.at_least(3, 12);
         assert_eq!(report["form"], if image { "image" } else { "portable" });
         let activations = report["interpreter"]["status"]["activations"].as_array().unwrap();
+        let mut relocated = false;
         for store in activations.iter().flat_map(|each| each["loaded"]["stores"].as_array().unwrap()) {
+            relocated |= store["image"]["relocation"] == "at-fork";
             let state = if image { &store["image"]["state"] } else { &store["image"] };
             assert_eq!(state, &if image { Value::from("mapped") } else { Value::Null }, "{python:?}: {store:#}");
         }
@@ -193,6 +195,7 @@ fn an_installation_is_active_and_leaves_no_trace() {
         doctor.args(["doctor", "--"]).arg(environment.venv.join("bin/python")).args(["-c", "import alpha.inner"]);
         let told = quiet(&mut doctor);
         assert_eq!(told.contains("loaded from it\n  relocation "), image, "{told}");
+        assert_eq!(told.contains("no profile says what to make ready"), relocated, "{told}");
         // A module added later is imported as ever, without another installation.
         let site = environment.venv.join(format!("lib/python{}/site-packages", python.name()));
         put(site.join("later.py"), "VALUE = 'later'\n");
@@ -431,11 +434,16 @@ fn a_profile_is_kept_for_later_installations() {
     let (status, said) = install(&[&"--profile", &file]);
     assert!(status == Some(1) && said.contains("app.profile: cannot read"), "{said}");
     assert!(environment.tree() == before);
-    put(&file, "pye-profile\t1\nprocesses\t1\t1\nmodule\t1\t/nowhere.py\n");
+    let source = environment.venv.join(format!("lib/python{}/site-packages/alpha/__init__.py", python.name()));
+    put(&file, &format!("pye-profile\t1\nprocesses\t1\t1\nmodule\t1\t{}\n", source.display()));
     assert!(install(&[&"--profile", &file]).1.contains("share/pye/profile"));
     fs::remove_file(&file).unwrap();
     let (status, said) = install(&[]);
     assert!(status == Some(0) && said.contains("share/pye/profile"), "{said}");
+    let (report, _) = environment.doctor(&["-c", "import alpha"], &[]);
+    let stores = &report["interpreter"]["status"]["activations"][0]["loaded"]["stores"];
+    let profiled = stores.as_array().unwrap().iter().map(|store| &store["image"]["profiled"]).collect::<Vec<_>>();
+    assert_eq!(profiled, [&Value::Bool(false), &Value::Bool(true)], "{stores:#}");
     // What no process would use is not made.
     let share = environment.venv.join("share/pye");
     fs::set_permissions(&share, fs::Permissions::from_mode(0o777)).unwrap();

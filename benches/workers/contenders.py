@@ -40,6 +40,7 @@ ALL = [
     Contender("pye+ksm", "pye", MODES, False, True, "pye run, and KSM"),
     Contender("pye+freeze+ksm", "pye", ("preload",), True, True, "all three"),
     Contender("pye-image", "pye-image", MODES, False, False, "pye run, code objects mapped (pye link --image)"),
-    Contender("pye-image+freeze", "pye-image", ("preload",), True, False, "the same, and gc.freeze() between preload and fork"),
-    Contender("pye-image+ksm", "pye-image", MODES, False, True, "the same, and KSM"),
+    Contender("pye-image+freeze", "pye-image", ("preload",), True, False, "pye-image, and gc.freeze() between preload and fork"),
+    Contender("pye-image-unprofiled", "pye-image-unprofiled", MODES, False, False, "pye-image, not laid out by a profile of use"),
+    Contender("pye-image+ksm", "pye-image", MODES, False, True, "pye-image, and KSM"),
 ]

@@ -39,7 +39,7 @@ A contender that cannot take part (no pye with `run`, no root for KSM, a Python 
 def parse():
     """The options; ends the program when they are wrong."""
     names = [one.name for one in contenders.ALL]
-    epilog = EPILOG % "\n".join("  %-14s  %s" % (one.name, one.what) for one in contenders.ALL)
+    epilog = EPILOG % "\n".join("  %-20s  %s" % (one.name, one.what) for one in contenders.ALL)
     parser = argparse.ArgumentParser(
         prog="benches/workers/run", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=epilog,
         description="Measures what each worker of two real workloads costs in memory and time, with pye and with what else one could use.")

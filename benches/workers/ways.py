@@ -90,8 +90,18 @@ def pye(environment, workload, pye):
 def pye_image(environment, workload, pye):
     """The same with images, laid out by what one worker of the workload does."""
     packages.needs(pye, ["link"], "--image")
-    profile = tracing.profile(environment, workload, pye)
-    pairs = [(environment.about[name], environment.work / ("%s-%s.pye" % (workload.name, name))) for name in ROOTS]
+    return _image(environment, workload, pye, workload.name, tracing.profile(environment, workload, pye))
+
+
+def pye_image_unprofiled(environment, workload, pye):
+    """The same without a profile of use, as `pye install` makes them the first time."""
+    packages.needs(pye, ["link"], "--image")
+    return _image(environment, workload, pye, "unprofiled", None)
+
+
+def _image(environment, workload, pye, files, profile):
+    """`pye run` with packages that have images: their files, and what they are laid out by."""
+    pairs = [(environment.about[name], environment.work / ("%s-%s.pye" % (files, name))) for name in ROOTS]
     for root, package in pairs:
         packages.link_image(pye, root, package, environment, profile)
     activation = packages.activation(environment, pye, pairs, image=True)
@@ -100,4 +110,4 @@ def pye_image(environment, workload, pye):
     return activation
 
 
-WAYS = {"stock": stock, "oo": oo, "zip": zip, "pycds": pycds, "pye": pye, "pye-image": pye_image}
+WAYS = {"stock": stock, "oo": oo, "zip": zip, "pycds": pycds, "pye": pye, "pye-image": pye_image, "pye-image-unprofiled": pye_image_unprofiled}

@@ -136,6 +136,8 @@ pub struct Image {
     pub base: Option<u64>,
     /// `none`, or when the image is made to fit the interpreter: [`Relocate::name`].
     pub relocation: String,
+    /// Whether it is laid out by a profile of use.
+    pub profiled: bool,
     /// Modules in it.
     pub modules: u64,
     /// Modules taken from it.
@@ -155,6 +157,11 @@ impl Image {
         }
         Some(match Relocate::by_name(&self.relocation) {
             None => "the interpreter stands where it was linked for: pages are shared by all processes of the machine",
+            Some(Relocate::AtFork) if !self.profiled => {
+                "the interpreter is loaded at another address in each process, and no profile says what to make ready before a fork: each process \
+                 copies what it imports, which can take more memory than it saves. `pye trace` and `pye install --profile` let the children of one \
+                 parent share it, `pye pin` all processes"
+            }
             Some(Relocate::AtFork) => {
                 "the interpreter is loaded at another address in each process: the profile's pages are copied right before the first fork, \
                  and shared only among the children of one parent; others are copied when a module is first imported"

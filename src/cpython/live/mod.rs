@@ -204,6 +204,11 @@ impl Live {
         self.relocate
     }
 
+    /// Whether it is laid out by a profile of use.
+    pub fn profiled(&self) -> bool {
+        self.space.image.head.hot.iter().any(|hot| *hot > 0)
+    }
+
     /// Number of modules in it.
     pub fn modules(&self) -> usize {
         self.space.image.len()
