@@ -18,15 +18,8 @@ if TYPE_CHECKING:
 _NOT_SERVED = ("pye", "sitecustomize", "usercustomize", "linecache")
 
 _activations = []
+# Not empty once the interpreter is about to end.
 _ended = []
-
-
-def _end():
-    """The interpreter is about to end. Registered when pye is activated, so that this is called after what programs register."""
-    _ended.append(True)
-    for each in _activations:
-        if each.finder is not None:
-            each.finder.end()
 
 
 def __getattr__(name):
@@ -139,7 +132,8 @@ def _activate(origin, packages):
             if finder is each or finder is each.finder:
                 index = min(index, place)
     if not _activations:
-        atexit.register(_end)
+        # Called after what programs register. No function of Python's: tools that watch the program would see it run.
+        atexit.register(_ended.append, True)
     activation = _Activation(origin, packages)
     sys.meta_path.insert(index, activation)
     _activations.append(activation)

@@ -25,7 +25,7 @@ from _frozen_importlib_external import (
 from _imp import extension_suffixes
 from zipimport import zipimporter
 
-from pye import _Activation
+from pye import _Activation, _ended
 from pye._native import LoaderBase, Packages
 
 # What pye does in place of the stock import system, and leaves to it as soon as a program has put something else there.
@@ -136,16 +136,14 @@ class Finder:
             self._packages.before_fork()
 
     def open_for(self, place=None):
-        """Opens the stores that wait and whose root is above ``place``; without one, all."""
+        """Opens the stores that wait and whose root is above ``place``; without one, all. None once the interpreter is about to end."""
+        if _ended:
+            return
         for root in list(self._waiting):
             if place is None or place.startswith(root + "/"):
                 # Two threads can be here.
                 for path in self._waiting.pop(root, ()):
                     self._open(root, path)
-
-    def end(self):
-        """Opens nothing any more."""
-        self._waiting.clear()
 
     def find_spec(self, fullname, path=None, target=None):
         """As ``PathFinder.find_spec``. None where that one should decide."""
