@@ -456,7 +456,7 @@ fn a_profile_is_kept_for_later_installations() {
     assert!(status == Some(1) && said.contains("app.profile: cannot read"), "{said}");
     assert!(environment.tree() == before);
     let source = environment.venv.join(format!("lib/python{}/site-packages/alpha/__init__.py", python.name()));
-    put(&file, &format!("pye-profile\t1\nprocesses\t1\t1\nmodule\t1\t{}\n", source.display()));
+    put(&file, format!("pye-profile\t1\nprocesses\t1\t1\nmodule\t1\t{}\n", source.display()));
     assert!(install(&[&"--profile", &file]).1.contains("share/pye/profile"));
     fs::remove_file(&file).unwrap();
     let (status, said) = install(&[]);
