@@ -199,7 +199,7 @@ pub fn layout(graph: &Graph, profile: &dyn Use) -> Layout {
         // What is written in one process stands together, apart from what is not.
         let unhashed = *area == Area::Names && !used[*object as usize];
         // What most packages have is needed in any case, and first; what only one has stands with the rest of it.
-        let shared = if cold { shares[*object as usize].saturating_sub(1) } else { 0 };
+        let shared = if cold { shares[*object as usize] } else { 0 };
         (*area as usize, cold, kind == Kind::Key, unhashed, heat, Reverse(shared))
     });
 
