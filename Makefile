@@ -22,9 +22,8 @@ OTHERS_ARGS ?=
 KILLS ?= 170
 FAULTS ?= 100
 MUTANTS ?= 100000
-BENCH = $(CARGO) run --release --locked --quiet --manifest-path benches/codec/Cargo.toml --
-# What is not timed need not be optimised across crates, which takes longer than all else of it; in a place of its own, not to be built again for what is.
-SMOKE = CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_TARGET_DIR=benches/codec/target/smoke
+CODEC = --locked --manifest-path benches/codec/Cargo.toml
+BENCH = $(CARGO) run --release --quiet $(CODEC) --
 
 .DEFAULT_GOAL := help
 .PHONY: help tools test test-cpython test-others memory-check faults mutants soak stage wheel demo demo-files bench bench-workers bench-image bench-containers bench-smoke bless fuzz doc lint deny ci clean
@@ -43,7 +42,9 @@ tools:
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends binutils elfutils lld >/dev/null; \
 	fi || echo "make: binutils, elfutils or lld could not be installed: the tests name what they miss" >&2
 
+# What is tested is built beside the tests.
 test: tools ## Run all tests, on every Python at hand (PYE_PYTHONS adds prefixes to look in)
+	@python/stage >/dev/null & $(CARGO) test --locked --no-run; built=$$?; wait $$! && exit $$built
 	$(CARGO) test --locked
 
 test-cpython: ## Run the test suite of the CPython PYTHON= from packages and tell what differs from the stock import (CPYTHON_ARGS=--quick: in minutes)
@@ -110,8 +111,8 @@ bench-containers: ## Show that containers share images, by page frames (root; WO
 
 bench-smoke: tools ## Run all benchmarks once on a small corpus, to see that they work
 	benches/corpus --small
-	$(SMOKE) $(CARGO) test --release --locked --manifest-path benches/codec/Cargo.toml
-	for part in speed files merging min-blob; do $(SMOKE) $(BENCH) $$part --smoke || exit; done
+	$(CARGO) test $(CODEC) --target-dir target
+	for part in speed files merging min-blob; do $(CARGO) run --quiet $(CODEC) --target-dir target -- $$part --smoke || exit; done
 	python/stage >/dev/null
 	benches/workers/tests.py
 	benches/workers/run --smoke
@@ -132,7 +133,7 @@ lint: ## Check formatting and lints, warnings as errors
 	$(CARGO) fmt --manifest-path benches/codec/Cargo.toml --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --lib --features python -- -D warnings
-	$(CARGO) clippy --locked --manifest-path benches/codec/Cargo.toml --all-targets -- -D warnings
+	$(CARGO) clippy $(CODEC) --all-targets --target-dir target -- -D warnings
 
 deny: ## Check the licences, bans and sources of the dependencies
 	$(CARGO) deny --locked check licenses bans sources

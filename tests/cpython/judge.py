@@ -52,7 +52,8 @@ def judge(chosen, work, entries, link=None):
     forms = [form for form in tested.forms() if form in (chosen.forms or FORMS)]
     if not forms:
         raise Unusable("%s (%s): no such form for it" % (chosen.python, tested.about["build"]))
-    names = select(tested.modules(), chosen.modules or (QUICK if chosen.quick else None))
+    # Of those for all versions, some are called otherwise in this one, or were not there yet.
+    names = select(tested.modules(), chosen.modules or (QUICK if chosen.quick else None), some=not chosen.modules)
     progress = Progress(len(names))
     progress.step("compiling")
     tested.compile()
@@ -89,18 +90,22 @@ def judge(chosen, work, entries, link=None):
     }
 
 
-def select(suite, wanted):
-    """Of the suite those named, or below a name: `test_capi` takes `test.test_capi.test_code`. Some are called otherwise in other versions."""
+def select(suite, wanted, some=False):
+    """Of the suite those named, or below a name: `test_capi` takes `test.test_capi.test_code`. A name that takes none is an error,
+    or, where `some` will do, all of them being such."""
     if wanted is None:
         return suite
-    found = []
+    takes = {each.removeprefix("test."): [] for each in wanted}
     for name in suite:
-        short = name[len("test."):] if name.startswith("test.") else name
-        if any(short == each or short.startswith(each + ".") for each in wanted):
-            found.append(name)
-    if not found:
-        raise Unusable("no such test module: %s" % " ".join(wanted))
-    return found
+        short = name.removeprefix("test.")
+        for each in takes:
+            if short == each or short.startswith(each + "."):
+                takes[each].append(name)
+    missing = [each for each in takes if not takes[each]]
+    if missing and not (some and len(missing) < len(takes)):
+        raise Unusable("no such test module: %s" % " ".join(missing))
+    found = {name for names in takes.values() for name in names}
+    return [name for name in suite if name in found]
 
 
 def compare(pythons, name, limit, progress):

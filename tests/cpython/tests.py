@@ -74,7 +74,11 @@ class Comparing(unittest.TestCase):
         self.assertEqual(judge.select(suite, None), suite)
         self.assertEqual(judge.select(suite, ["test_code", "test_capi.test_code"]), ["test.test_capi.test_code", "test_code"])
         self.assertEqual(judge.select(suite, ["test_capi"]), suite[1:3])
+        self.assertEqual(judge.select(suite, ["test.test_capi.test_code", "test_capi", "test.test_code"]), suite[1:])
         self.assertRaises(Unusable, judge.select, suite, ["test_cod"])
+        self.assertRaises(Unusable, judge.select, suite, ["test_code", "test_cod"])
+        self.assertEqual(judge.select(suite, ["test_code", "test_cod"], some=True), ["test_code"])
+        self.assertRaises(Unusable, judge.select, suite, ["test_cod"], some=True)
 
 
 class Explaining(unittest.TestCase):
