@@ -13,6 +13,7 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::error::{Error, Result};
 use crate::limits::MAX_PYC_BYTES;
+use crate::map;
 
 /// Suffix of files being written. One that a killed process left behind is removed by [`remove_leftover`].
 pub const TEMPORARY: &str = ".pye-tmp";
@@ -69,12 +70,7 @@ pub fn read(path: &Path, buffer: &mut Vec<u8>) -> Result<Stamp> {
     const TRIES: usize = 3;
     let io = |doing| move |e| Error::io(doing, e).in_file(path);
     for _ in 0..TRIES {
-        // Asked before opening: that would wait for a writer where `path` is a pipe.
-        if !fs::metadata(path).map_err(io("cannot open"))?.is_file() {
-            return Err(Error::malformed("a regular file", "something else").in_file(path));
-        }
-        let mut file = File::open(path).map_err(io("cannot open"))?;
-        let meta = file.metadata().map_err(io("cannot stat"))?;
+        let (mut file, meta) = map::open_file(path)?;
         if meta.len() > MAX_PYC_BYTES {
             return Err(Error::limit("bytes in a .pyc", MAX_PYC_BYTES, meta.len()).in_file(path));
         }

@@ -1,6 +1,6 @@
 //! Files mapped into memory. Mapping a file is unsafe because another process could change it underneath.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::ops::{Deref, Range};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -32,13 +32,7 @@ impl Map {
     /// # Errors
     /// As those of [`Map::open`], and those of `check`.
     pub fn open_checked(path: &Path, cap: u64, check: impl FnOnce(&File) -> Result<()>) -> Result<(File, Map)> {
-        // Not to wait for a writer where `path` is a pipe; of regular files it asks nothing.
-        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-        let file = opened.map_err(|e| Error::io("cannot open", e).in_file(path))?;
-        let meta = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?;
-        if !meta.is_file() {
-            return Err(Error::malformed("a regular file", "something else").in_file(path));
-        }
+        let (file, meta) = open_file(path)?;
         check(&file)?;
         let len = meta.len();
         if len > cap {
@@ -83,6 +77,21 @@ impl Map {
         // advice would lose data: a `Map` is made only by `range` above, from a file.
         let _ = unsafe { self.0.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
     }
+}
+
+/// Opens a regular file for reading, and says what it is; of anything else nothing is asked but that.
+///
+/// # Errors
+/// It cannot be opened, or is something else.
+pub fn open_file(path: &Path) -> Result<(File, Metadata)> {
+    // Not to wait for a writer where `path` is a pipe; of regular files it asks nothing.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|e| Error::io("cannot open", e).in_file(path))?;
+    let meta = file.metadata().map_err(|e| Error::io("cannot stat", e).in_file(path))?;
+    if !meta.is_file() {
+        return Err(Error::malformed("a regular file", "something else").in_file(path));
+    }
+    Ok((file, meta))
 }
 
 impl Deref for Map {
