@@ -19,6 +19,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyString, PyTuple};
 
 use crate::blob::{Kind, may_stay_mapped};
 use crate::cpython::constants::{self, Exchange, Nonce};
+use crate::cpython::interned;
 use crate::cpython::life;
 use crate::cpython::live::{Live, Names, SETTLE, Wanted};
 use crate::cpython::own::Own;
@@ -336,15 +337,21 @@ impl Packages {
         self.with(|inner| inner.images().next().is_some())
     }
 
-    fn before_fork(&self) {
-        self.with(|inner| {
-            let mut ready = false;
+    fn before_fork(&self, py: Python<'_>) {
+        let importing = self.with(|inner| {
+            let [mut ready, mut importing] = [false; 2];
             for live in inner.images() {
-                ready |= live.before_fork();
+                let now = live.before_fork();
+                ready |= now;
+                importing |= now && live.expects_imports();
             }
             inner.stores.iter_mut().for_each(Store::give_back);
             inner.settle_own(u64::from(!ready));
+            importing
         });
+        if importing {
+            interned::make_room(py);
+        }
     }
 
     /// Has what the interpreter would free at its end kept. To be called once.

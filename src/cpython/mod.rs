@@ -6,6 +6,7 @@
 //! - [`snapshot`], over [`code`] and `copy`: code and all it leads to, taken out of the interpreter for an [image](crate::image);
 //! - [`dump`]: constants, written to a [cache](crate::cache) as they are met;
 //! - [`live`] and [`cached`], over `pages`: images and caches in use;
+//! - [`interned`]: the table of interned strings;
 //! - [`interpreter`] and [`own`], over `loaded`: the interpreter's file, and that of this library.
 //!
 //! The modules in here may use `unsafe` for the extension module; DESIGN.md names those that do. All of it runs with the GIL held, in
@@ -16,6 +17,7 @@ pub mod code;
 pub mod constants;
 mod copy;
 pub mod dump;
+pub mod interned;
 pub mod interpreter;
 pub mod life;
 pub mod live;

@@ -302,11 +302,8 @@ impl Live {
             return false;
         }
         if self.relocated() {
-            // Templates of the profile's modules come first.
-            let hot = self.space.image.starts[Area::Once as usize] + self.space.image.head.hot[Area::Once as usize];
-            for number in 0..self.modules() as u32 {
-                let entry = self.space.image.entry(number);
-                if entry.root < hot && self.space.prepare_module(&entry).is_ok() && self.names != Names::Leave {
+            for (number, entry) in self.profiles().collect::<Vec<_>>() {
+                if self.space.prepare_module(&entry).is_ok() && self.names != Names::Leave {
                     self.intern(number);
                 }
             }
@@ -322,6 +319,19 @@ impl Live {
         }
         self.give_back();
         true
+    }
+
+    /// Whether of the profile's modules most are still to be imported.
+    pub fn expects_imports(&self) -> bool {
+        self.loaded * 2 < self.profiles().count() as u64
+    }
+
+    /// The profile's modules: their templates come first.
+    fn profiles(&self) -> impl Iterator<Item = (u32, Entry)> + '_ {
+        let hot = self.space.image.starts[Area::Once as usize] + self.space.image.head.hot[Area::Once as usize];
+        (0..self.modules() as u32)
+            .map(|number| (number, self.space.image.entry(number)))
+            .filter(move |(_, entry)| entry.root < hot)
     }
 
     /// To be called when an import has ended: gives back pages that are not needed now, if enough modules were handed out to make that worth it.
