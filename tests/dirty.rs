@@ -48,6 +48,22 @@ print(*pids, flush=True)
 signal.pause()
 ";
 
+/// Interns nearly as much as the table of interned strings holds, 87,381, forks before it has imported what the image is for, and prints by how many kilobytes the child grew while it
+/// interned more.
+const INTERNING: &str = r"
+import json, os, sys
+kept = [sys.intern('parent %d' % n) for n in range(86_381 - sys.getunicodeinternedsize())]
+def size(field):
+    with open('/proc/self/status') as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(field))
+if not os.fork():
+    before = size('VmSize')
+    kept += [sys.intern('child %d' % n) for n in range(10_000)]
+    print(size('VmPeak') - before, flush=True)
+    os._exit(0)
+os.wait()
+";
+
 /// The interpreters that images are for.
 fn imaged() -> Vec<&'static Python> {
     let all = common::pythons().iter().chain(common::debug_pythons());
@@ -159,6 +175,21 @@ fn number(value: &Value) -> u64 {
 
 fn rows<'a>(report: &'a Value, table: &str) -> &'a [Value] {
     report[table].as_array().unwrap_or_else(|| panic!("no {table}: {report:#}"))
+}
+
+#[test]
+fn the_table_of_interned_strings_grows_before_a_fork() {
+    // In 3.12 interned strings live forever.
+    for python in imaged().into_iter().filter(|python| !python.debug && python.version >= (3, 13)) {
+        let package = Package::new(python, &[]);
+        let grown = |variables: &[(&str, &str)]| -> u64 {
+            let output = package.command().args(["-c", INTERNING]).envs(variables.iter().copied()).output().unwrap();
+            text(&output).trim().parse().unwrap()
+        };
+        // A table for twice as many takes 3,760 kB, the strings less than an arena of 1,024.
+        let [stock, pye] = [grown(&[("PYE", "0")]), grown(&[])];
+        assert!(stock > 3_000 && pye < 2_000, "{python:?}: {stock} kB, {pye} kB");
+    }
 }
 
 #[test]
