@@ -27,7 +27,7 @@ use pyo3::types::{PyBytes, PyString};
 use self::copies::Made;
 pub use self::names::Names;
 use self::set::Set;
-use self::space::Space;
+use self::space::{AROUND, HUGE, Space};
 use super::memory::word;
 use super::pages::{self, Pages};
 use super::snapshot::{Objects, Snapshot};
@@ -303,7 +303,9 @@ impl Live {
         }
         if self.relocated() {
             for (number, entry) in self.profiles().collect::<Vec<_>>() {
-                if self.space.prepare_module(&entry).is_ok() && self.names != Names::Leave {
+                // Where it was handed out, what ran has put the names as they are into dictionaries.
+                let intern = self.names != Names::Leave && !self.given.has(number);
+                if self.space.prepare_module(&entry).is_ok() && intern {
                     self.intern(number);
                 }
             }
@@ -311,13 +313,14 @@ impl Live {
         let first = self.space.page_of(Area::Names);
         let pages = self.space.image.head.hot[Area::Names as usize].div_ceil(PAGE as u64) as u32;
         if (first..first + pages).all(|page| self.space.prepare(page).is_ok()) {
-            if !self.relocated() && self.names == Names::AtFork {
+            if !self.relocated() && self.names == Names::AtFork && self.expects_imports() {
                 // These pages are about to be written for the hashes. What refers to names is left, for those pages are not.
                 self.space.intern_hot();
             }
             self.space.hash_hot();
         }
-        self.give_back();
+        // Once for all children: worth looking further.
+        self.give_back(HUGE);
         true
     }
 
@@ -337,13 +340,13 @@ impl Live {
     /// To be called when an import has ended: gives back pages that are not needed now, if enough modules were handed out to make that worth it.
     pub fn settle(&mut self) {
         if self.fresh >= SETTLE {
-            self.give_back();
+            self.give_back(AROUND);
         }
     }
 
-    fn give_back(&mut self) {
+    fn give_back(&mut self, around: u32) {
         self.fresh = 0;
-        self.space.give_back();
+        self.space.give_back(around);
         // Of text little is read, and sixteen pages are mapped around it.
         if let Some(text) = &self.text {
             let all = 0..text.len();

@@ -16,8 +16,8 @@ use crate::image::{ALIGN, Area, PAGE};
 /// What names are to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// The profile's are interned in a parent before its first fork, for it writes their pages in any case, to give them their hashes. Where pages are relocated, what refers to
-    /// them is made to refer to what was interned before. Others are left.
+    /// The profile's, of modules that are still to be imported, are interned in a parent before its first fork, for it writes their pages in any case, to give them their hashes.
+    /// Where pages are relocated, what refers to them is made to refer to what was interned before. Others are left.
     AtFork,
     /// Left as they are: equal to what is interned, not the same.
     Leave,

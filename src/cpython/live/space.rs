@@ -17,8 +17,11 @@ use crate::image::{AREAS, Area, PAGE};
 /// Pages that are worth a system call to have them copied at once.
 const POPULATE: u32 = 4;
 
-/// Pages that the kernel maps at most around one that is read (`fault_around_bytes`, 64 kB unless set).
-const AROUND: u32 = 16;
+/// Pages that the kernel maps around one that is read (`fault_around_bytes`, 64 kB unless set).
+pub(super) const AROUND: u32 = 16;
+
+/// Pages of a huge page, which the kernel maps whole where the page cache has one (2 MB on x86-64 and aarch64; file systems with large folios, as ext4 from Linux 6.16 on).
+pub(super) const HUGE: u32 = 512;
 
 /// See the module.
 #[derive(Debug)]
@@ -131,16 +134,17 @@ impl Space {
 
     /// Gives back pages that were only mapped because they stand beside others, those of templates that were read to be copied, and, where nothing is relocated, those of data
     /// and templates to which nothing was written: a string that was interned, or got a hash, must stay so. What is needed again comes back from the page cache.
-    pub(super) fn give_back(&self) {
+    ///
+    /// Looks at `around` pages behind the last one in use of each section, for nothing else can have been mapped there.
+    pub(super) fn give_back(&self, around: u32) {
         let (data, patch, once) = (self.page_of(Area::Data), self.page_of(Area::Patch), self.page_of(Area::Once));
         let clean = |page: u32| !self.ready.has(page) || page >= once && !self.once_in_place;
         let read = |page: u32| !self.relocated() && ((data..patch).contains(&page) || page >= once);
-        // Behind the last page in use of a section nothing can have been mapped but what the kernel maps around it.
         let reached = Area::ALL.map(|area| {
             let first = self.page_of(area);
             let end = first + (self.image.size(area) / PAGE as u64) as u32;
             let last = self.ready.last_below(end).filter(|last| *last >= first);
-            first..last.map_or(first, |last| (last + AROUND).min(end))
+            first..last.map_or(first, |last| (last + around).min(end))
         });
         self.mapped.give_back(reached, clean, read);
     }
