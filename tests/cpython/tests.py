@@ -28,7 +28,7 @@ REPORT = """<testsuites tests="5"><testsuite start="now" tests="5">
 <testcase name="test.test_x.T.test_fails" status="run"><system-out /><failure type="E" message="m">Traceback</failure></testcase>
 <testcase name="test.test_x.T.test_skips" status="run"><skipped>no such machine</skipped></testcase>
 <testcase name="test.test_x.T.test_twice" status="run" /><testcase name="test.test_x.T.test_twice" status="run"><error>again</error></testcase>
-<testcase />
+<testcase name="test.test_x.T.test_each (of=&lt;object at 0x7fc0de&gt;)" /><testcase />
 </testsuite></testsuites>"""
 
 
@@ -49,7 +49,7 @@ class Comparing(unittest.TestCase):
             path.write_text(REPORT[:200])
             self.assertEqual(process.parse(path), ({}, {}))
         self.assertEqual(tests, {"test.test_x.T.test_passes": "passed", "test.test_x.T.test_fails": "failed", "test.test_x.T.test_skips": "skipped",
-                                 "test.test_x.T.test_twice": "error"})
+                                 "test.test_x.T.test_twice": "error", "test.test_x.T.test_each (of=<object at 0x…>)": "passed"})
         self.assertEqual(details, {"test.test_x.T.test_fails": "Traceback", "test.test_x.T.test_twice": "again"})
 
     def test_each_test_that_differs(self):

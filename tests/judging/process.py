@@ -1,5 +1,6 @@
 """One run of some tests in a process: what became of it and of each of its tests."""
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -128,6 +129,8 @@ def parse(report):
         # Of pytest; CPython's has all in the name.
         if case.get("classname"):
             name = "%s.%s" % (case.get("classname"), name)
+        # Of an object that a subtest is about: another in each process.
+        name = re.sub(r"\bat 0x[0-9a-f]+", "at 0x…", name)
         became, text = _became(case)
         # Asked to run more than once, as mixed-in and parametrised tests are: the one that did not pass is told.
         if tests.get(name, "passed") == "passed":
