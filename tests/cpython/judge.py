@@ -95,17 +95,15 @@ def select(suite, wanted, some=False):
     or, where `some` will do, all of them being such."""
     if wanted is None:
         return suite
-    takes = {each.removeprefix("test."): [] for each in wanted}
-    for name in suite:
-        short = name.removeprefix("test.")
-        for each in takes:
-            if short == each or short.startswith(each + "."):
-                takes[each].append(name)
-    missing = [each for each in takes if not takes[each]]
-    if missing and not (some and len(missing) < len(takes)):
+
+    def takes(each, name):
+        short, each = name.removeprefix("test."), each.removeprefix("test.")
+        return short == each or short.startswith(each + ".")
+
+    missing = [each for each in wanted if not any(takes(each, name) for name in suite)]
+    if len(missing) > (len(wanted) - 1 if some else 0):
         raise Unusable("no such test module: %s" % " ".join(missing))
-    found = {name for names in takes.values() for name in names}
-    return [name for name in suite if name in found]
+    return [name for name in suite if any(takes(each, name) for each in wanted)]
 
 
 def compare(pythons, name, limit, progress):
