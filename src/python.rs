@@ -341,9 +341,9 @@ impl Packages {
         let importing = self.with(|inner| {
             let [mut ready, mut importing] = [false; 2];
             for live in inner.images() {
-                let now = live.before_fork();
-                ready |= now;
-                importing |= now && live.expects_imports();
+                let done = live.before_fork();
+                ready |= done.is_some();
+                importing |= done == Some(true);
             }
             inner.stores.iter_mut().for_each(Store::give_back);
             inner.settle_own(u64::from(!ready));

@@ -296,13 +296,18 @@ impl Live {
     }
 
     /// To be called before the process forks: the first time, what the profile's modules need is made ready, so that all children share it. Damage is left to be found by
-    /// whoever needs the page. Returns whether it was done now.
-    pub fn before_fork(&mut self) -> bool {
+    /// whoever needs the page. Returns whether most of those modules are still to be imported; None if nothing was done now.
+    pub fn before_fork(&mut self) -> Option<bool> {
         if std::mem::replace(&mut self.forked, true) || self.relocated() && self.relocate == Relocate::Lazy {
-            return false;
+            return None;
         }
+        // Templates of the profile's modules come first.
+        let hot = self.space.image.starts[Area::Once as usize] + self.space.image.head.hot[Area::Once as usize];
+        let entries = (0..self.modules() as u32).map(|number| (number, self.space.image.entry(number)));
+        let profiled: Vec<_> = entries.filter(|(_, entry)| entry.root < hot).collect();
+        let importing = self.loaded * 2 < profiled.len() as u64;
         if self.relocated() {
-            for (number, entry) in self.profiles().collect::<Vec<_>>() {
+            for (number, entry) in profiled {
                 // Where it was handed out, what ran has put the names as they are into dictionaries.
                 let intern = self.names != Names::Leave && !self.given.has(number);
                 if self.space.prepare_module(&entry).is_ok() && intern {
@@ -313,7 +318,7 @@ impl Live {
         let first = self.space.page_of(Area::Names);
         let pages = self.space.image.head.hot[Area::Names as usize].div_ceil(PAGE as u64) as u32;
         if (first..first + pages).all(|page| self.space.prepare(page).is_ok()) {
-            if !self.relocated() && self.names == Names::AtFork && self.expects_imports() {
+            if !self.relocated() && self.names == Names::AtFork && importing {
                 // These pages are about to be written for the hashes. What refers to names is left, for those pages are not.
                 self.space.intern_hot();
             }
@@ -321,20 +326,7 @@ impl Live {
         }
         // Once for all children: worth looking further.
         self.give_back(HUGE);
-        true
-    }
-
-    /// Whether of the profile's modules most are still to be imported.
-    pub fn expects_imports(&self) -> bool {
-        self.loaded * 2 < self.profiles().count() as u64
-    }
-
-    /// The profile's modules: their templates come first.
-    fn profiles(&self) -> impl Iterator<Item = (u32, Entry)> + '_ {
-        let hot = self.space.image.starts[Area::Once as usize] + self.space.image.head.hot[Area::Once as usize];
-        (0..self.modules() as u32)
-            .map(|number| (number, self.space.image.entry(number)))
-            .filter(move |(_, entry)| entry.root < hot)
+        Some(importing)
     }
 
     /// To be called when an import has ended: gives back pages that are not needed now, if enough modules were handed out to make that worth it.
