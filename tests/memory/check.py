@@ -261,7 +261,9 @@ class Valgrind(Checker):
     def errors(self, reports):
         errors = []
         for path in sorted(reports.iterdir()):
-            lines = [re.sub(r"^==\d+== ?", "", line) for line in path.read_text(errors="replace").splitlines()]
+            # What valgrind has to say of itself, such as of a system call that it does not know and so refuses, it marks in another way.
+            lines = [line for line in path.read_text(errors="replace").splitlines() if not re.match(r"--\d+-- ", line)]
+            lines = [re.sub(r"^==\d+== ?", "", line) for line in lines]
             blocks = [block.strip("\n") for block in re.split(r"\n\s*\n", "\n".join(lines))]
             errors += [block for block in blocks if block and not block.startswith("Warning:")]
         return errors
