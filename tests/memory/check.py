@@ -350,10 +350,14 @@ def check(checker, python, quick):
 
 def made(checker, python, place, quick):
     """Makes the packages; what was found meanwhile."""
-    root = place / "root"
-    shutil.copytree(TOP / "tests/image/lib", root, ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run([python.path, "-IS", "-m", "compileall", "-q", root], check=True)
-    for name, tree, more in (("root", root, []), ("library", python.library, ["--exclude", "site-packages", "--exclude", "dist-packages"])):
+    trees = [("library", python.library, ["--exclude", "site-packages", "--exclude", "dist-packages"])]
+    if python.images:
+        # Written in the Python of 3.12.
+        root = place / "root"
+        shutil.copytree(TOP / "tests/image/lib", root, ignore=shutil.ignore_patterns("__pycache__"))
+        subprocess.run([python.path, "-IS", "-m", "compileall", "-q", root], check=True)
+        trees.insert(0, ("root", root, []))
+    for name, tree, more in trees:
         file = place / ("%s.pye" % name)
         # Under valgrind, linking and laying out a library takes long: what of it is pye's is the same for a small one.
         checked = checker.name == "address" or name == "root"
@@ -371,9 +375,9 @@ def scripts(checker, python, place, quick):
     runs = []
     for form, suffix, image in forms:
         package = dict(package=place / ("root%s.pye" % suffix), root=place / "root", image=image)
-        for script in sorted((TOP / "tests/image/same").glob("*.py")):
+        for script in sorted((TOP / "tests/image/same").glob("*.py")) * python.images:
             # Fresh objects and sub-interpreters are the same in both forms, and slow.
-            if not (slow and quick) or script.name in FEW and image == python.images:
+            if not (slow and quick) or script.name in FEW and image:
                 runs.append(Run("%s: %s" % (form, script.name), [script], **package))
         library = dict(package=place / ("library%s.pye" % suffix), root=python.library, image=image)
         if not (slow and quick) or image == python.images:
