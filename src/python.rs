@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock};
 use pyo3::exceptions::{PyImportError, PyMemoryError, PyOSError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 
 use crate::blob::{Kind, may_stay_mapped};
 use crate::cpython::constants::{self, Exchange, Nonce};
@@ -333,27 +333,6 @@ impl Packages {
         self.with(|inner| inner.stores.iter_mut().for_each(Store::invalidate));
     }
 
-    fn has_images(&self) -> bool {
-        self.with(|inner| inner.images().next().is_some())
-    }
-
-    fn before_fork(&self, py: Python<'_>) {
-        let importing = self.with(|inner| {
-            let [mut ready, mut importing] = [false; 2];
-            for live in inner.images() {
-                let done = live.before_fork();
-                ready |= done.is_some();
-                importing |= done == Some(true);
-            }
-            inner.stores.iter_mut().for_each(Store::give_back);
-            inner.settle_own(u64::from(!ready));
-            importing
-        });
-        if importing {
-            interned::make_room(py);
-        }
-    }
-
     /// Has what the interpreter would free at its end kept. To be called once.
     fn keep_at_end(slf: &Bound<'_, Self>) -> PyResult<()> {
         let packages = slf.clone().unbind();
@@ -416,6 +395,32 @@ impl Packages {
     }
 }
 
+/// A handler for `os.register_at_fork`: has the finder open what waits, and makes images ready, so that children share it.
+///
+/// Handlers live until the interpreter's last steps. One that kept the finder would keep all that its module refers to, and eleven more modules of the library would have
+/// to be cleared, name by name, at each end.
+#[pyclass(frozen, module = "pye._native")]
+struct BeforeFork {
+    packages: Py<Packages>,
+    finder: Py<PyWeakrefReference>,
+}
+
+#[pymethods]
+impl BeforeFork {
+    #[new]
+    fn new(packages: Py<Packages>, finder: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(BeforeFork { packages, finder: PyWeakrefReference::new(finder)?.unbind() })
+    }
+
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(finder) = self.finder.bind(py).upgrade() {
+            finder.call_method0(intern!(py, "open_for"))?;
+        }
+        self.packages.get().before_fork(py);
+        Ok(())
+    }
+}
+
 /// What is told of an image.
 struct ImageStatus {
     state: String,
@@ -465,6 +470,27 @@ impl ImageStatus {
 }
 
 impl Packages {
+    /// Makes images ready for children.
+    fn before_fork(&self, py: Python<'_>) {
+        let importing = self.with(|inner| {
+            if inner.images().next().is_none() {
+                return false;
+            }
+            let [mut ready, mut importing] = [false; 2];
+            for live in inner.images() {
+                let done = live.before_fork();
+                ready |= done.is_some();
+                importing |= done == Some(true);
+            }
+            inner.stores.iter_mut().for_each(Store::give_back);
+            inner.settle_own(u64::from(!ready));
+            importing
+        });
+        if importing {
+            interned::make_room(py);
+        }
+    }
+
     /// Maps the image of a store that has just been opened.
     fn form(&self, py: Python<'_>, store: &mut Store) -> Form {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
@@ -660,6 +686,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<Packages>()?;
     module.add_class::<LoaderBase>()?;
+    module.add_class::<BeforeFork>()?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
     module.add_function(wrap_pyfunction!(build::build_image, module)?)?;
     module.add_function(wrap_pyfunction!(cache::dump_cache, module)?)?;

@@ -26,7 +26,7 @@ from _imp import extension_suffixes
 from zipimport import zipimporter
 
 from pye import _Activation, _ended
-from pye._native import LoaderBase, Packages
+from pye._native import BeforeFork, LoaderBase, Packages
 
 # What pye does in place of the stock import system, and leaves to it as soon as a program has put something else there.
 _FIND_SPEC = PathFinder.__dict__["find_spec"]
@@ -128,12 +128,6 @@ class Finder:
             reason = str(error) if isinstance(error, OSError) else "%s: %s" % (type(error).__name__, error)
             self.refused.append((path, reason))
             self._log("not used: %s: %s" % (path, reason))
-
-    def before_fork(self):
-        """Opens what waits, and makes images ready: so that children share it."""
-        self.open_for()
-        if self._packages.has_images():
-            self._packages.before_fork()
 
     def open_for(self, place=None):
         """Opens the stores that wait and whose root is above ``place``; without one, all. None once the interpreter is about to end."""
@@ -247,5 +241,5 @@ def install(packages, log):
     native = Packages()
     native.keep_at_end()
     finder = Finder(native, packages, log)
-    os.register_at_fork(before=finder.before_fork)
+    os.register_at_fork(before=BeforeFork(native, finder))
     return finder

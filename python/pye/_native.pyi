@@ -22,14 +22,17 @@ class Packages:
         """A module's code, or None when the stock loader has to load it; fresh: its source has just been looked at."""
     def invalidate(self) -> None:
         """Forgets which directories have been looked at."""
-    def has_images(self) -> bool:
-        """Whether the image of a package is in use."""
-    def before_fork(self) -> None:
-        """To be called before the process forks."""
     def keep_at_end(self) -> None:
         """Has what the interpreter would free at its end, and must not, kept. To be called once."""
     def status(self) -> dict[str, Any]:
         """What was loaded, and what was not and why."""
+
+class BeforeFork:
+    """A handler for os.register_at_fork. Does not keep the finder alive."""
+
+    def __init__(self, packages: Packages, finder: Any) -> None: ...
+    def __call__(self) -> None:
+        """Has the finder open what waits, by open_for(), and makes images ready, so that children share it."""
 
 class LoaderBase:
     """What loaders inherit, before SourceFileLoader: attributes name, path, _packages, _store, _number and _found are theirs to set."""

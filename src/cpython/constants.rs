@@ -66,7 +66,7 @@ impl Layout {
     /// Finds out and checks.
     ///
     /// # Errors
-    /// The items of a tuple are not where `tuple.__basicsize__` says, or code objects do not all hold their constants at one place.
+    /// The items of a tuple are not where `tuple.__basicsize__` says, or no place is where all code objects hold their constants.
     pub fn probe(py: Python<'_>) -> PyResult<Layout> {
         let unknown =
             |what: String| Err(PyRuntimeError::new_err(format!("objects are laid out in an unknown way: {what}")));
@@ -86,31 +86,27 @@ impl Layout {
             return unknown(format!("a tuple's items after {items} bytes"));
         }
         let compile = py.import("builtins")?.getattr("compile")?;
-        // Where all of several code objects hold their constants: words that the interpreter has not written may hold anything in one of them.
-        let mut places: Option<(Vec<usize>, *mut ffi::PyTypeObject)> = None;
+        let mut codes = Vec::new();
         for source in ["(1.5, [2.5])", "f = lambda: (g, 'text', 3.5)", "def f():\n  'doc'\n  return 1j"] {
             let code = compile.call1((source, "<pye>", "exec"))?;
-            let bytes: usize = code.get_type().getattr("__basicsize__")?.extract()?;
             let constants = code.getattr("co_consts")?;
-            let at = |place: &usize| {
+            codes.push((code, constants));
+        }
+        let code = codes[0].0.get_type();
+        if codes.iter().any(|(other, _)| !other.get_type().is(&code)) {
+            return unknown("code objects of several types".into());
+        }
+        let bytes: usize = code.getattr("__basicsize__")?.extract()?;
+        // The first word that all of them hold their constants in: not each of those behind it is written by the interpreter.
+        let constants = (2..bytes / size_of::<usize>()).map(|word| word * size_of::<usize>()).find(|place| {
+            codes.iter().all(|(code, constants)| {
                 // SAFETY: every code object has at least `__basicsize__` bytes, and `place` is that of a word within them; it is alive.
                 (unsafe { *code.as_ptr().byte_add(*place).cast::<*mut ffi::PyObject>() }) == constants.as_ptr()
-            };
-            let kind = code.get_type().as_type_ptr();
-            let all = || (2..bytes / size_of::<usize>()).map(|word| word * size_of::<usize>()).collect();
-            let (mut left, first) = places.take().unwrap_or_else(|| (all(), kind));
-            if kind != first {
-                return unknown("code objects of several types".into());
-            }
-            left.retain(at);
-            places = Some((left, kind));
-        }
-        match places {
-            Some((places, code)) => match places[..] {
-                [constants] => Ok(Layout { items, constants, code }),
-                _ => unknown(format!("a code object's constants at {places:?}")),
-            },
-            None => unknown("no code object".into()),
+            })
+        });
+        match constants {
+            Some(constants) => Ok(Layout { items, constants, code: code.as_type_ptr() }),
+            None => unknown(format!("no word of {bytes} bytes of code objects leads to their constants")),
         }
     }
 }
