@@ -45,6 +45,31 @@ fn references_do_not_grow() {
     }
 }
 
+/// Tells when the finder is gone, and when what the interpreter keeps to its end is.
+const ENDING: &str = "
+import os, sys, app.mod
+class Tells:
+    def __init__(self, what):
+        self.what = what
+    def __del__(self, write=os.write):
+        write(1, self.what)
+[finder] = [finder for finder in sys.meta_path if type(finder).__module__ == 'pye._finder']
+finder.tells = Tells(b'finder, ')
+del finder, app
+sys.tells = Tells(b'sys')
+";
+
+/// No handler keeps it, nor with it the modules that its own refers to.
+#[test]
+fn the_finder_ends_with_the_modules() {
+    // 3.10 and 3.11 leave cycles of a program's own finders, too, to their last steps.
+    for python in served().into_iter().filter(|python| !((3, 10)..=(3, 11)).contains(&python.version)) {
+        let project = Project::new(python, &[]);
+        let (_, mut pye, _) = project.both(&["-c", ENDING], &[("PYTHONDONTWRITEBYTECODE", "1")]);
+        assert_eq!(succeeds(&mut pye), "finder, sys", "{}", python.path.display());
+    }
+}
+
 /// A process that ends Python and starts it again: the first life is served, later ones import as usual.
 #[test]
 fn python_can_be_started_again_in_a_process() {
