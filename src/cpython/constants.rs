@@ -14,6 +14,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+use super::memory::word;
+
 /// Characters of a placeholder.
 pub const LEN: usize = 17;
 /// First character: not one of an identifier, so that code objects do not intern it.
@@ -79,8 +81,8 @@ impl Layout {
             && (0..3).all(|i| {
                 // SAFETY: `__basicsize__` of a tuple does not count its items, so an object with three of them has that many bytes and
                 // three words; it is alive while `sample` is.
-                let there = unsafe { *sample.as_ptr().byte_add(items).cast::<*mut ffi::PyObject>().add(i) };
-                sample.get_item(i).is_ok_and(|item| item.as_ptr() == there)
+                let there = unsafe { word(sample.as_ptr(), items + i * item) };
+                sample.get_item(i).is_ok_and(|item| item.as_ptr() as u64 == there)
             });
         if !matches {
             return unknown(format!("a tuple's items after {items} bytes"));
@@ -98,10 +100,10 @@ impl Layout {
         }
         let bytes: usize = code.getattr("__basicsize__")?.extract()?;
         // The first word that all of them hold their constants in: not each of those behind it is written by the interpreter.
-        let constants = (2..bytes / size_of::<usize>()).map(|word| word * size_of::<usize>()).find(|place| {
+        let constants = (2..bytes / size_of::<usize>()).map(|n| n * size_of::<usize>()).find(|place| {
             codes.iter().all(|(code, constants)| {
                 // SAFETY: every code object has at least `__basicsize__` bytes, and `place` is that of a word within them; it is alive.
-                (unsafe { *code.as_ptr().byte_add(*place).cast::<*mut ffi::PyObject>() }) == constants.as_ptr()
+                (unsafe { word(code.as_ptr(), *place) }) == constants.as_ptr() as u64
             })
         });
         match constants {

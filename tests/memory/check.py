@@ -157,10 +157,10 @@ class Checker:
         """That it reports every deliberate error in this interpreter, and nothing where there is none."""
         canary = [python.path, HERE / "canary.py", self.canary]
         status, output, errors = self.run([*canary, "none"])
-        if status == 0 and output == "end\n" and errors:
-            raise NotRun("the interpreter alone has errors, such as:\n%s" % "\n".join(errors[0].splitlines()[:3]))
         if status != 0 or output != "end\n":
             raise Unusable("%s: the interpreter alone: %s\n%s%s" % (python.path, status, output, "\n".join(errors)))
+        if errors:
+            raise NotRun("the interpreter alone has errors, such as:\n%s" % "\n".join(errors[0].splitlines()[:3]))
         for name in self.deliberate:
             _, output, errors = self.run([*canary, name])
             if not any("canary" in error for error in errors):
@@ -264,8 +264,7 @@ class Valgrind(Checker):
         errors = []
         for path in sorted(reports.iterdir()):
             # What valgrind has to say of itself, such as of a system call that it does not know and so refuses, it marks in another way.
-            lines = [line for line in path.read_text(errors="replace").splitlines() if not re.match(r"--\d+-- ", line)]
-            lines = [re.sub(r"^==\d+== ?", "", line) for line in lines]
+            lines = [re.sub(r"^==\d+== ?", "", line) for line in path.read_text(errors="replace").splitlines() if not re.match(r"--\d+-- ", line)]
             blocks = [block.strip("\n") for block in re.split(r"\n\s*\n", "\n".join(lines))]
             errors += [block for block in blocks if block and not block.startswith("Warning:")]
         return errors
@@ -352,13 +351,14 @@ def check(checker, python, quick):
 
 def made(checker, python, place, quick):
     """Makes the packages; what was found meanwhile."""
-    trees = [("library", python.library, ["--exclude", "site-packages", "--exclude", "dist-packages"])]
+    trees = []
     if python.images:
         # Written in the Python of 3.12.
         root = place / "root"
         shutil.copytree(TOP / "tests/image/lib", root, ignore=shutil.ignore_patterns("__pycache__"))
         subprocess.run([python.path, "-IS", "-m", "compileall", "-q", root], check=True)
-        trees.insert(0, ("root", root, []))
+        trees.append(("root", root, []))
+    trees.append(("library", python.library, ["--exclude", "site-packages", "--exclude", "dist-packages"]))
     for name, tree, more in trees:
         file = place / ("%s.pye" % name)
         # Under valgrind, linking and laying out a library takes long: what of it is pye's is the same for a small one.
